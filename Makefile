@@ -1,0 +1,73 @@
+PYTHON ?= python3
+PORT ?= 8000
+# Tests wait for servers and processes much of the time, so there may be more workers than cores.
+WORKERS ?= 3
+
+CACHE := .cache
+BIN := .venv/bin
+UV := $(CACHE)/uv/bin/uv
+STAMP := .venv/.locked
+SUITE := tests/unit tests/integration tests/faults tests/e2e
+
+# uv follows the user's own settings first, then the index that pip is configured with.
+UV_RUN = index="$${UV_DEFAULT_INDEX:-$${UV_INDEX_URL:-$${PIP_INDEX_URL:-$$(cat $(CACHE)/uv/index)}}}"; \
+	if [ -n "$$index" ]; then export UV_DEFAULT_INDEX="$$index"; fi; \
+	if [ -n "$$PIP_CERT" ]; then export SSL_CERT_FILE="$${SSL_CERT_FILE:-$$PIP_CERT}"; fi; \
+	$(UV)
+
+export PORT
+
+.DEFAULT_GOAL := help
+.PHONY: help run test coverage lint bench soak lock clean
+
+help: ## what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(STAMP) ## everything on this machine: PostgreSQL, RabbitMQ, API, provisioner; Ctrl-C stops it
+	@exec $(BIN)/python -m db.local --with-parent
+
+test: $(STAMP) ## the whole suite, on real servers
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal --basetemp=$(CACHE)/tests $(SUITE) $(ARGS)
+
+coverage: $(STAMP) ## the same, measured, subprocesses included; HTML in .cache/coverage/html
+	@mkdir -p $(CACHE)/coverage
+	COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml \
+		$(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal --basetemp=$(CACHE)/tests --timeout 300 $(SUITE) --cov --cov-report=term --cov-report=html $(ARGS)
+
+lint: $(STAMP) ## style, types, import rules, compose file
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --cache-dir $(CACHE)/imports
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
+
+bench: $(STAMP) ## how fast it is on this machine
+	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+soak: $(STAMP) ## a long run under load and faults
+	$(BIN)/python -m tests.benchmarks.soak $(ARGS)
+
+lock: $(UV) ## requirements.lock anew, from pyproject.toml
+	@$(UV_RUN) export --quiet --upgrade --all-groups --no-emit-project --no-header --no-annotate \
+		--output-file requirements.lock
+	@rm -f uv.lock
+
+clean: ## remove .venv and caches; never .local, where your data is
+	rm -rf .venv $(CACHE) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	find . -name __pycache__ -type d -not -path './.local/*' -prune -exec rm -rf {} +
+
+$(STAMP): requirements.lock pyproject.toml | $(UV)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Python 3.11 or newer is needed; name one with PYTHON=..." >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv --without-pip .venv
+	@$(UV_RUN) pip install --quiet --compile-bytecode --python $(BIN)/python \
+		--require-hashes --requirement requirements.lock
+	@$(UV_RUN) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(UV): db/local/uv.txt
+	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON); name one with PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Python 3.11 or newer is needed; name one with PYTHON=..." >&2; exit 1; }
+	@sh db/local/fetch-uv.sh $(PYTHON) $(CACHE)/uv
+	@touch $@

@@ -1,0 +1,1 @@
+"""HTTP: tenants' requests, sign-up and the control center."""

@@ -1,0 +1,124 @@
+"""The API's composition root: ``create_app()``."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from importlib.metadata import version
+
+from litestar import Litestar
+from litestar.datastructures import State
+from litestar_granian import GranianPlugin
+
+from api import documents, metrics, problems, requests
+from api.access import Gate
+from api.asyncapi import asyncapi
+from api.cc.audit import AuditController
+from api.cc.hosts import HostController
+from api.cc.keys import IssueController
+from api.cc.messages import MessageController
+from api.cc.provisioner import ProvisionerController
+from api.cc.replays import ReplayController
+from api.cc.tenants import FleetController
+from api.deadline import Deadline
+from api.directory import Directory
+from api.health import HealthController
+from api.limits import Limits
+from api.resources.auth import AuthController
+from api.resources.claims import ClaimController
+from api.resources.keys import KeyController
+from api.resources.permissions import PermissionController
+from api.resources.roles import RoleController
+from api.resources.tenant_events import TenantEventController
+from api.resources.tenants import TenantController
+from api.resources.todos import TodoController
+from api.resources.users import UserController
+from api.usage import Usage
+from db import logs, settings
+from db.migrations.lineage import lineage
+from db.settings import Settings
+from db.tenancy import Database
+
+
+def create_app(config: Settings | None = None) -> Litestar:
+    """Make the application.
+
+    Args:
+        config: settings; read from the environment by default. `database_url` is needed once it starts.
+
+    Raises:
+        SettingsError: a setting has a value that it cannot have.
+    """
+    config = config or settings.load()
+    logs.configure(config.log_format, config.log_level)
+    tenant_lineage = lineage("tenant", config.alembic_config)
+    limits = Limits(config)
+
+    @asynccontextmanager
+    async def resources(app: Litestar) -> AsyncIterator[None]:
+        url = config.require("database_url")
+        database = await Database.connect(url, size=config.pool_size, acquire_timeout=config.acquire_timeout)
+        directory = Directory(database, url, ttl=config.cache_ttl)
+        app.state.database = database
+        app.state.directory = directory
+        app.state.figures = metrics.Figures(database, config)
+        app.state.usage = usage = Usage(database)
+        background = [asyncio.create_task(directory.run()), asyncio.create_task(usage.run())]
+        try:
+            yield
+        finally:
+            for task in background:
+                task.cancel()
+            for task in background:
+                with suppress(asyncio.CancelledError):
+                    await task
+            await usage.flush()
+            await database.close()
+
+    app = Litestar(
+        route_handlers=[
+            TenantController,
+            TenantEventController,
+            ClaimController,
+            AuthController,
+            TodoController,
+            UserController,
+            RoleController,
+            PermissionController,
+            KeyController,
+            FleetController,
+            HostController,
+            IssueController,
+            AuditController,
+            MessageController,
+            ReplayController,
+            ProvisionerController,
+            HealthController,
+            metrics.metrics,
+            asyncapi,
+            documents.describe_problem,
+        ],
+        middleware=[
+            metrics.Stopwatch(),
+            Deadline(config.request_deadline),
+            Gate(tenant_lineage, config.signup, limits),
+        ],
+        exception_handlers={Exception: problems.handle},
+        before_send=[requests.stamp, metrics.count],
+        request_class=requests.ApiRequest,
+        lifespan=[resources],
+        openapi_config=documents.config(version("tenantry")),
+        plugins=[GranianPlugin()],
+        request_max_body_size=config.body_limit,
+        state=State(
+            {
+                "settings": config,
+                "limits": limits,
+                "tenant_lineage": tenant_lineage,
+                "shared_lineage": lineage("shared", config.alembic_config),
+            }
+        ),
+        debug=False,
+        logging_config=None,
+    )
+    documents.document(app)
+    return app

@@ -1,0 +1,47 @@
+"""``/cc/audit``: who did what."""
+
+from typing import Annotated
+
+from litestar import Controller, get
+from litestar.params import QueryParameter
+from msgspec import Meta
+
+from api import lists
+from api.access import operator
+from api.cc.acts import OperatorRequest
+from api.fields import Moment, Search, utc
+from api.lists import Cursor, Limit, Page
+from db import audit
+from db.audit import Entry, Filter
+
+
+class AuditController(Controller):
+    path = "/cc/audit"
+    tags = ("Control center: audit",)
+
+    @get(opt=operator(), summary="List entries of the audit log, newest first")
+    async def index(
+        self,
+        request: OperatorRequest,
+        limit: Limit = lists.DEFAULT_LIMIT,
+        cursor: Cursor = None,
+        tenant: Annotated[Search | None, QueryParameter(description="A tenant's slug.")] = None,
+        actor: Annotated[
+            Search | None, QueryParameter(description="A token's key id, or such as `shell:root`.")
+        ] = None,
+        action: Annotated[Search | None, QueryParameter(description="Such as `tenant.suspend`.")] = None,
+        since: Annotated[Moment | None, QueryParameter(description="Done then or later.")] = None,
+    ) -> Page[Entry]:
+        meant = Filter(
+            tenant=tenant or None,
+            actor=actor or None,
+            action=action or None,
+            since=utc(since, "since") if since else None,
+        )
+        before: int | None = None
+        if cursor is not None:
+            (before,) = lists.decode(cursor, Annotated[int, Meta(ge=1, le=2**63 - 1)])
+        async with request.auth.database.shared() as connection:
+            found = await audit.entries(connection, meant, limit=limit + 1, before=before)
+        items = found[:limit]
+        return Page(items, lists.encode(items[-1].id) if len(found) > limit else None)

@@ -1,0 +1,58 @@
+"""``/cc/tenants/{slug}/keys``: keys that operators make for a tenant."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import msgspec
+from litestar import Controller, post
+from litestar.params import FromPath, JSONBody
+from msgspec import Meta
+
+from api.cc.acts import ACT, OperatorRequest, by
+from api.fields import Moment, Reason, ShortName, utc
+from api.problems import invalid
+from db import lifecycle, permissions
+from db.permissions import Permission
+
+
+class IssueIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A key for a tenant. Without scopes it permits everything; without an end it stays."""
+
+    name: ShortName
+    scopes: Annotated[list[Permission], Meta(min_length=1, max_length=100)] | None = None
+    expires_at: Moment | None = None
+    reason: Reason | None = None
+
+
+class IssuedKey(msgspec.Struct, frozen=True):
+    """A new key of a tenant's. The key itself is shown this once."""
+
+    id: str
+    name: str
+    api_key: str
+    scopes: list[Permission]
+    expires_at: datetime | None
+
+
+class IssueController(Controller):
+    path = "/cc/tenants/{slug:str}/keys"
+    tags = ("Control center: tenants",)
+
+    @post(opt=ACT, summary="Make a key for a tenant")
+    async def create(
+        self, request: OperatorRequest, slug: FromPath[str], data: JSONBody[IssueIn]
+    ) -> IssuedKey:
+        expires_at = utc(data.expires_at, "expires_at") if data.expires_at else None
+        if expires_at is not None and expires_at <= datetime.now(UTC):
+            raise invalid("expires_at", "this has passed")
+        scopes = list(dict.fromkeys(data.scopes or permissions.ALL))
+        async with request.auth.database.shared() as connection:
+            key = await lifecycle.issue_key(
+                connection,
+                slug,
+                by(request, data.reason),
+                name=data.name,
+                scopes=scopes,
+                expires_at=expires_at,
+            )
+        return IssuedKey(key.id, data.name, key.text, scopes, expires_at)

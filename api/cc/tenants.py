@@ -1,0 +1,203 @@
+"""``/cc/tenants``: the fleet, one tenant, and what operators do to it."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+import msgspec
+from litestar import Controller, Response, delete, get, post
+from litestar.params import FromPath, JSONBody, QueryParameter
+
+from api import lists
+from api.access import operator
+from api.cc.acts import ACT, ActIn, OperatorRequest, ReasonParameter, by
+from api.fields import Line, Reason, Revision, Search, Slug
+from api.lists import Cursor, Limit, Page
+from api.problems import Problem, invalid
+from db import fleet, lifecycle, registry
+from db.fleet import Filter, KeyInfo
+from db.migrations import request as migrations
+from db.migrations.lineage import Lineage, UnknownRevision, lineage
+from db.names import NameRefused
+from db.registry import Status, Tenant
+from db.settings import Settings
+from db.timeline import Step
+
+
+class FleetTenant(msgspec.Struct, frozen=True, kw_only=True):
+    """A tenant, as the registry knows it.
+
+    ``version`` counts its changes; ``status_before`` and ``purge_after`` say to what a deleted one can be
+    restored, and until when.
+    """
+
+    id: UUID
+    slug: str
+    name: str
+    status: Status
+    status_before: Status | None
+    revision: str | None
+    compatible_from: str | None
+    version: int
+    created_at: datetime
+    updated_at: datetime
+    purge_after: datetime | None
+
+    @classmethod
+    def of(cls, tenant: Tenant) -> "FleetTenant":
+        return FleetTenant(**{name: getattr(tenant, name) for name in FleetTenant.__struct_fields__})
+
+
+class FleetTenantDetail(FleetTenant, frozen=True, kw_only=True):
+    """A tenant with all that belongs to it: keys without their secrets, newest steps, oldest first."""
+
+    hosts: list[str]
+    keys: list[KeyInfo]
+    timeline: list[Step]
+
+
+class RenameIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Another slug, another name, or both. The slug before is free for others at once."""
+
+    slug: Slug | None = None
+    name: Line | None = None
+    reason: Reason | None = None
+
+
+class MigrateIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where to: ``head``, a revision or the beginning of one; never one older than the tenant's."""
+
+    revision: Revision = "head"
+    reason: Reason | None = None
+
+
+class MigrateOut(msgspec.Struct, frozen=True):
+    """The command that was written. The tenant's timeline tells how it goes."""
+
+    message_id: UUID
+
+
+class FleetController(Controller):
+    """Tenants, for operators."""
+
+    path = "/cc/tenants"
+    tags = ("Control center: tenants",)
+
+    @get(opt=operator(), summary="List tenants")
+    async def index(
+        self,
+        request: OperatorRequest,
+        limit: Limit = lists.DEFAULT_LIMIT,
+        cursor: Cursor = None,
+        status: Annotated[
+            Status | None, QueryParameter(description="Purged ones are listed only when asked for.")
+        ] = None,
+        revision: Annotated[
+            Revision | None, QueryParameter(description="`head`, a revision or the beginning of one.")
+        ] = None,
+        q: Annotated[
+            Search | None, QueryParameter(description="Text within slug or name, whatever its case.")
+        ] = None,
+    ) -> Page[FleetTenant]:
+        wanted = _lineage(request).head if revision == "head" else revision
+        after: tuple[str, UUID] | None = None
+        if cursor is not None:
+            slug, last_id = lists.decode(cursor, Slug, UUID)
+            after = (slug, last_id)
+        async with request.auth.database.shared() as connection:
+            found = await fleet.tenants(
+                connection,
+                Filter(status=status, revision=wanted, q=q or None),
+                limit=limit + 1,
+                after=after,
+            )
+        items = [FleetTenant.of(tenant) for tenant in found[:limit]]
+        return Page(items, lists.encode(items[-1].slug, items[-1].id) if len(found) > limit else None)
+
+    @get("/{slug:str}", opt=operator(), summary="See a tenant with all that belongs to it")
+    async def read(self, request: OperatorRequest, slug: FromPath[str]) -> FleetTenantDetail:
+        async with request.auth.database.shared() as connection:
+            tenant = await registry.find(connection, slug)
+            if tenant is None:
+                raise Problem("not-found")
+            belongings = await fleet.belongings(connection, tenant.id)
+        return FleetTenantDetail(
+            **msgspec.structs.asdict(FleetTenant.of(tenant)), **msgspec.structs.asdict(belongings)
+        )
+
+    @post("/{slug:str}/suspend", opt=ACT, status_code=200, summary="Refuse a tenant's requests")
+    async def suspend(
+        self, request: OperatorRequest, slug: FromPath[str], data: JSONBody[ActIn | None] = None
+    ) -> FleetTenant:
+        async with request.auth.database.shared() as connection:
+            tenant = await lifecycle.suspend(connection, slug, by(request, (data or ActIn()).reason))
+        return FleetTenant.of(tenant)
+
+    @post("/{slug:str}/resume", opt=ACT, status_code=200, summary="Serve a suspended tenant again")
+    async def resume(
+        self, request: OperatorRequest, slug: FromPath[str], data: JSONBody[ActIn | None] = None
+    ) -> FleetTenant:
+        async with request.auth.database.shared() as connection:
+            tenant = await lifecycle.resume(connection, slug, by(request, (data or ActIn()).reason))
+        return FleetTenant.of(tenant)
+
+    @delete("/{slug:str}", opt=ACT, summary="Delete a tenant; it can be restored for some days")
+    async def remove(
+        self, request: OperatorRequest, slug: FromPath[str], reason: ReasonParameter = None
+    ) -> None:
+        settings: Settings = request.app.state.settings
+        async with request.auth.database.shared() as connection:
+            await lifecycle.delete(connection, slug, by(request, reason), days=settings.purge_after_days)
+
+    @post("/{slug:str}/restore", opt=ACT, status_code=200, summary="Make a deleted tenant what it was")
+    async def restore(
+        self, request: OperatorRequest, slug: FromPath[str], data: JSONBody[ActIn | None] = None
+    ) -> FleetTenant:
+        async with request.auth.database.shared() as connection:
+            tenant = await lifecycle.restore(connection, slug, by(request, (data or ActIn()).reason))
+        return FleetTenant.of(tenant)
+
+    @post(
+        "/{slug:str}/rename",
+        opt=operator() | {"problems": ("state-conflict", "slug-taken")},
+        status_code=200,
+        summary="Give a tenant another slug or name",
+    )
+    async def rename(
+        self, request: OperatorRequest, slug: FromPath[str], data: JSONBody[RenameIn]
+    ) -> FleetTenant:
+        if data.slug is None and data.name is None:
+            raise invalid("slug", "a slug or a name is needed")
+        try:
+            async with request.auth.database.shared() as connection:
+                tenant = await lifecycle.rename(
+                    connection, slug, by(request, data.reason), new_slug=data.slug, name=data.name
+                )
+        except NameRefused as error:
+            raise invalid("slug", str(error)) from None
+        return FleetTenant.of(tenant)
+
+    @post("/{slug:str}/migrate", opt=ACT, status_code=202, summary="Ask for a tenant's migration")
+    async def migrate(
+        self, request: OperatorRequest, slug: FromPath[str], data: JSONBody[MigrateIn | None] = None
+    ) -> Response[MigrateOut]:
+        wanted = data or MigrateIn()
+        try:
+            async with request.auth.database.shared() as connection:
+                command = await migrations.migrate(
+                    connection,
+                    slug,
+                    by(request, wanted.reason),
+                    _lineage(request),
+                    revision=wanted.revision,
+                )
+        except UnknownRevision as error:
+            raise invalid("revision", str(error)) from None
+        return Response(
+            MigrateOut(command.id), status_code=202, headers={"Location": f"/cc/tenants/{command.subject}"}
+        )
+
+
+def _lineage(request: OperatorRequest) -> Lineage:
+    settings: Settings = request.app.state.settings
+    return lineage("tenant", settings.alembic_config)

@@ -1,0 +1,1 @@
+"""The operator's shell: commands of ``litestar``, registered by the package's entry points."""

@@ -1,0 +1,86 @@
+"""``litestar bootstrap``: makes an empty PostgreSQL server fit to run on."""
+
+import secrets
+from urllib.parse import unquote, urlsplit
+
+import asyncpg
+import click
+
+from api.cli import shell
+from db import bootstrap as bootstrapping
+from db import rights
+
+
+@click.command("bootstrap")
+@click.option("--rotate", is_flag=True, help="Give both logins fresh passwords.")
+@click.option("--no-harden", is_flag=True, help="Leave the hardening out, where the server refuses it.")
+@click.option(
+    "--operator", default="bootstrap", show_default=True, help="Name of the first operator's token."
+)
+@shell.json_option
+def bootstrap_command(*, rotate: bool, no_harden: bool, operator: str, as_json: bool) -> None:
+    """Make logins, keepers, hardening, the shared lineage and the first operator token.
+
+    Needs SUPERUSER_DATABASE_URL. Passwords are taken from OWNER_DATABASE_URL and DATABASE_URL where they
+    are set; else fresh ones are made for logins that are new. What is made is printed this once. Safe to
+    repeat: existing logins keep their passwords, and a token is minted only where there is none.
+    """
+    config = shell.configured()
+    superuser_url = shell.required(config, "superuser_database_url")
+    given = {
+        rights.OWNER: _password(config.owner_database_url, rights.OWNER),
+        rights.APP: _password(config.database_url, rights.APP),
+    }
+
+    async def work() -> dict[str, str]:
+        made: dict[str, str] = {}
+        existing = await _existing(superuser_url)
+        chosen: dict[str, str | None] = {}
+        for role, password in given.items():
+            fresh = rotate or (password is None and role not in existing)
+            chosen[role] = secrets.token_urlsafe(32) if fresh else password
+        owner_password = chosen[rights.OWNER]
+        if owner_password is None:
+            raise click.UsageError("tenantry_owner exists: set OWNER_DATABASE_URL, or --rotate its password")
+        if chosen[rights.APP] is None:
+            raise click.UsageError("tenantry_app exists: set DATABASE_URL, or --rotate its password")
+        urls = await bootstrapping.bootstrap(
+            superuser_url,
+            owner_password=owner_password,
+            app_password=str(chosen[rights.APP]),
+            settings=config,
+            harden=not no_harden,
+        )
+        if chosen[rights.OWNER] != given[rights.OWNER]:
+            made["OWNER_DATABASE_URL"] = urls.owner_url
+        if chosen[rights.APP] != given[rights.APP]:
+            made["DATABASE_URL"] = urls.app_url
+        if not await bootstrapping.has_operator(urls.owner_url):
+            made["OPERATOR_TOKEN"] = await bootstrapping.mint_operator(urls.owner_url, operator)
+        return made
+
+    try:
+        made = shell.run(work())
+    except bootstrapping.UnsupportedServer as error:
+        raise shell.Failed(str(error)) from error
+    lines = [f"{name}={value}" for name, value in made.items()]
+    shell.show(made, as_json=as_json, text="\n".join(lines) or "nothing was missing")
+
+
+def _password(url: str | None, role: str) -> str | None:
+    if not url:
+        return None
+    parts = urlsplit(url)
+    return unquote(parts.password) if parts.username == role and parts.password else None
+
+
+async def _existing(superuser_url: str) -> set[str]:
+    parts = urlsplit(superuser_url)
+    connection = await asyncpg.connect(parts._replace(path="/postgres").geturl())
+    try:
+        rows = await connection.fetch(
+            "SELECT rolname FROM pg_roles WHERE rolname = ANY($1::text[])", [rights.OWNER, rights.APP]
+        )
+        return {row["rolname"] for row in rows}
+    finally:
+        await connection.close()

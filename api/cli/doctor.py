@@ -1,0 +1,116 @@
+"""``litestar doctor``: finds what is missing, and says what each thing missing would allow."""
+
+import click
+import msgspec
+
+from api.cli import shell
+from db import bootstrap, hardening
+from db.connection import Connection
+from db.migrations.lineage import lineage
+from db.migrations.run import current_revision
+from db.settings import Settings
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """Something that is not as it should be.
+
+    Args:
+        check: what was looked at.
+        problem: what was found.
+        allows: what it would allow, or keep from working.
+    """
+
+    check: str
+    problem: str
+    allows: str
+
+
+@click.command("doctor")
+@shell.json_option
+def doctor_command(*, as_json: bool) -> None:
+    """Check both logins, the server, the hardening and the shared revision. Exit code 1 on findings."""
+    config = shell.configured()
+    shell.required(config, "database_url")
+    findings = shell.run(examine(config))
+    text = "\n".join(f"{f.check}: {f.problem}\n    would allow: {f.allows}" for f in findings)
+    shell.show(findings, as_json=as_json, text=text or "all is well")
+    if findings:
+        raise SystemExit(1)
+
+
+async def examine(config: Settings) -> list[Finding]:
+    """Return all findings, those of the API's login first."""
+    found = await shell.connected(config.require("database_url"), _app)
+    if config.owner_database_url:
+        found += await shell.connected(config.owner_database_url, lambda c: _owner(c, config))
+    return found
+
+
+_ATTRIBUTES = """
+SELECT rolsuper, rolbypassrls, rolcreaterole, rolcreatedb, rolreplication, rolinherit
+FROM pg_catalog.pg_roles WHERE rolname = current_user
+"""
+
+_SETTINGS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+
+
+async def _app(connection: Connection) -> list[Finding]:
+    found = []
+    try:
+        bootstrap.check_version(
+            await connection.fetchval("SELECT current_setting('server_version_num')::int")
+        )
+    except bootstrap.UnsupportedServer as error:
+        found.append(Finding("server version", str(error), "a reused plan runs under another role's rights"))
+    row = await connection.fetchrow(_ATTRIBUTES)
+    assert row is not None  # noqa: S101 - whoever is logged in is there
+    found += [
+        Finding("API login", f"has {attribute.removeprefix('rol')}", "more than the API ever needs")
+        for attribute in ("rolsuper", "rolbypassrls", "rolcreaterole", "rolcreatedb", "rolreplication")
+        if row[attribute]
+    ]
+    if row["rolinherit"]:
+        found.append(Finding("API login", "inherits", "reads every tenant without a tenant transaction"))
+    if await connection.fetchval("SHOW search_path") not in {'""', ""}:
+        found.append(Finding("API login", "search_path is not empty", "an unqualified name finds something"))
+    found += [
+        Finding("API login", f"{setting} is off", "one request holds a connection for ever")
+        for setting in _SETTINGS
+        if await connection.fetchval(f"SHOW {setting}") == "0"
+    ]
+    owned = await connection.fetchval(
+        "SELECT count(*) FROM pg_catalog.pg_class WHERE relowner = current_user::regrole"
+    )
+    if owned:
+        found.append(Finding("API login", f"owns {owned} relations", "changes their definition"))
+    found += [
+        Finding(item.name, f"PUBLIC has {item.detail}", item.allows)
+        for item in await hardening.missing(connection)
+    ]
+    return found
+
+
+async def _owner(connection: Connection, config: Settings) -> list[Finding]:
+    found = []
+    row = await connection.fetchrow(_ATTRIBUTES)
+    assert row is not None  # noqa: S101 - whoever is logged in is there
+    if row["rolsuper"]:
+        found.append(Finding("owner", "is a superuser", "a tenant's function runs with all rights"))
+    if not row["rolcreaterole"]:
+        found.append(Finding("owner", "lacks CREATEROLE", "no keeper can be added once all are full"))
+    shared = lineage("shared", config.alembic_config)
+    revision = await current_revision(connection, "shared")
+    if revision != shared.head:
+        found.append(
+            Finding("shared revision", f"at {revision}, not {shared.head}", "the API is not ready (503)")
+        )
+    limit = await connection.fetchval("SELECT current_setting('max_connections')::int")
+    if limit < config.pool_size + 4 + 2 * config.provision_concurrency:
+        found.append(
+            Finding(
+                "connections",
+                f"max_connections is {limit}",
+                "one API worker and one provisioner cannot have all of their connections",
+            )
+        )
+    return found

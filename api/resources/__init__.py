@@ -1,0 +1,1 @@
+"""Resources: one file each, with its routes, its inputs and outputs, and its statements."""

@@ -1,0 +1,199 @@
+"""Bootstrap: from an empty PostgreSQL server to one that Tenantry can run on. Safe to repeat."""
+
+from typing import Final
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import asyncpg
+import msgspec
+
+from db import hardening, roles, tokens
+from db.connection import Connection
+from db.migrations.lineage import lineage
+from db.migrations.run import upgrade_shared
+from db.names import literal, quoted
+from db.rights import APP, OWNER
+from db.settings import Settings
+
+FLOORS: Final = {16: 160005, 17: 170001}
+"""Oldest minor release of a major one: earlier ones lose SET ROLE on plan reuse (CVE-2024-10978)."""
+
+
+class Bootstrapped(msgspec.Struct, frozen=True):
+    """The two logins, as addresses on the server and database that were bootstrapped."""
+
+    owner_url: str
+    app_url: str
+
+    def __repr__(self) -> str:
+        return "Bootstrapped(...)"  # the addresses carry passwords
+
+
+class UnsupportedServer(Exception):  # noqa: N818 - reads as what was met
+    """PostgreSQL is older than what tenant roles need."""
+
+
+def check_version(number: int) -> None:
+    """Refuse servers below the floor: 16.5, 17.1, 18.
+
+    Args:
+        number: ``server_version_num``.
+
+    Raises:
+        UnsupportedServer: it is older.
+    """
+    major = number // 10000
+    if major < 16 or number < FLOORS.get(major, 0):
+        raise UnsupportedServer(
+            f"PostgreSQL {major}.{number % 10000} is too old: 16.5, 17.1 or 18 is the least"
+        )
+
+
+async def bootstrap(
+    superuser_url: str,
+    *,
+    owner_password: str,
+    app_password: str,
+    settings: Settings | None = None,
+    harden: bool = True,
+) -> Bootstrapped:
+    """Make logins, keepers, hardening and the shared lineage, in this order.
+
+    Args:
+        superuser_url: a superuser's address of the database to use, which is created if missing.
+        owner_password: what ``tenantry_owner`` shall log in with from now on.
+        app_password: what ``tenantry_app`` shall log in with from now on.
+        settings: for the API login's time-outs and the migrations.
+        harden: whether to run the hardening script; a managed server may refuse it.
+
+    Raises:
+        UnsupportedServer: PostgreSQL is too old.
+    """
+    settings = settings or Settings()
+    await _create_database(superuser_url)
+    connection = await asyncpg.connect(superuser_url)
+    try:
+        check_version(await connection.fetchval("SELECT current_setting('server_version_num')::int"))
+        async with connection.transaction():
+            # Roles belong to the whole server: one bootstrap at a time.
+            await connection.execute("SELECT pg_advisory_xact_lock(7302845120002)")
+            await _logins(connection, owner_password, app_password, settings)
+            await prepare_database(connection, harden=harden)
+    finally:
+        await connection.close()
+    urls = Bootstrapped(
+        owner_url=with_login(superuser_url, OWNER, owner_password),
+        app_url=with_login(superuser_url, APP, app_password),
+    )
+    await migrate_shared(urls.owner_url, settings, regrant=True)
+    return urls
+
+
+async def prepare_database(connection: Connection, *, harden: bool = True) -> None:
+    """Give the logins their rights on the connection's database, and harden it.
+
+    Rights on a database are not copied when it is cloned, so each database needs this once.
+
+    Args:
+        connection: a superuser's.
+        harden: whether to run the hardening script.
+    """
+    database = quoted(await connection.fetchval("SELECT current_database()"))
+    await connection.execute(
+        f"REVOKE ALL ON DATABASE {database} FROM PUBLIC;"
+        f"GRANT CONNECT, CREATE ON DATABASE {database} TO {quoted(OWNER)};"
+        f"GRANT CONNECT ON DATABASE {database} TO {quoted(APP)}"
+    )
+    if harden:
+        await hardening.harden(connection)
+
+
+async def migrate_shared(owner_url: str, settings: Settings, *, regrant: bool = False) -> str:
+    """Bring the shared lineage to its head as owner, a keeper made first; return the revision.
+
+    Args:
+        owner_url: the owner's login.
+        settings: where the lineage is.
+        regrant: whether the API's login gets its rights anew even where the lineage is at its head.
+    """
+    connection = await asyncpg.connect(owner_url)
+    try:
+        check_version(await connection.fetchval("SELECT current_setting('server_version_num')::int"))
+        async with connection.transaction():
+            await roles.keeper(connection)
+        return await upgrade_shared(connection, lineage("shared", settings.alembic_config), regrant=regrant)
+    finally:
+        await connection.close()
+
+
+async def mint_operator(owner_url: str, name: str) -> str:
+    """Mint an operator's token and return it in the clear, this once."""
+    token = tokens.mint("operator")
+    connection = await asyncpg.connect(owner_url)
+    try:
+        await tokens.store(connection, token, name=name, scopes=["*"])
+    finally:
+        await connection.close()
+    return token.text
+
+
+async def has_operator(owner_url: str) -> bool:
+    """Say whether any operator's token is live."""
+    connection = await asyncpg.connect(owner_url)
+    try:
+        return bool(
+            await connection.fetchval(
+                "SELECT EXISTS (SELECT FROM shared.access_tokens WHERE kind = 'operator'"
+                " AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now()))"
+            )
+        )
+    finally:
+        await connection.close()
+
+
+def with_login(url: str, user: str, password: str) -> str:
+    """Return ``url`` with another user and password."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{quote(user, safe='')}:{quote(password, safe='')}@{host}"))
+
+
+async def _create_database(superuser_url: str) -> None:
+    parts = urlsplit(superuser_url)
+    name = parts.path.lstrip("/")
+    connection = await asyncpg.connect(urlunsplit(parts._replace(path="/postgres")))
+    try:
+        if not await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", name):
+            await connection.execute(f"CREATE DATABASE {quoted(name)} TEMPLATE template0 ENCODING 'UTF8'")
+    except (asyncpg.DuplicateDatabaseError, asyncpg.UniqueViolationError):
+        pass  # somebody else was quicker
+    finally:
+        await connection.close()
+
+
+async def _logins(connection: Connection, owner_password: str, app_password: str, settings: Settings) -> None:
+    for role in (OWNER, APP):
+        if not await connection.fetchval("SELECT true FROM pg_roles WHERE rolname = $1", role):
+            await connection.execute(f"CREATE ROLE {quoted(role)}")
+    # The owner has CREATEROLE only to add keepers; the login inherits nothing of the tenants' roles.
+    await connection.execute(
+        f"ALTER ROLE {quoted(OWNER)} LOGIN INHERIT CREATEROLE NOSUPERUSER NOCREATEDB NOREPLICATION"
+        f" NOBYPASSRLS PASSWORD {literal(owner_password)};"
+        f"ALTER ROLE {quoted(APP)} LOGIN NOINHERIT NOCREATEROLE NOSUPERUSER NOCREATEDB NOREPLICATION"
+        f" NOBYPASSRLS PASSWORD {literal(app_password)}"
+    )
+    await connection.execute(hardening.login_settings({"search_path": ""}, OWNER))
+    await connection.execute(
+        hardening.login_settings(
+            {
+                "search_path": "",
+                "statement_timeout": _milliseconds(settings.statement_timeout),
+                "lock_timeout": _milliseconds(settings.lock_timeout),
+                "idle_in_transaction_session_timeout": _milliseconds(settings.idle_in_transaction_timeout),
+            },
+            APP,
+        )
+    )
+
+
+def _milliseconds(seconds: float) -> str:
+    return str(round(seconds * 1000))

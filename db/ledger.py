@@ -1,0 +1,388 @@
+"""The ledger: the table of all messages, outbox and inbox in one.
+
+Commands go ``pending -> published -> handled``, back to ``pending`` with a later ``available_at`` for a
+retry, or to ``parked``, ``archived``, ``superseded``. Events go ``pending -> published``. A delivery may
+overtake the mark, so ``pending -> handled`` is legal. Whatever returns a row to pending clears its lease.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Final, Literal
+from uuid import UUID
+
+import msgspec
+import uuid_utils.compat as uuid7
+from asyncpg import Record
+
+from db.connection import Connection
+from db.contracts import Message, Signup
+from db.switches import IS_PAUSED
+
+CHANNEL: Final = "tenantry_ledger"
+"""NOTIFY channel, with an empty payload, of new or returned pending rows."""
+
+UNKNOWN: Final = "unknown"
+"""The type of what arrived and was no message of ours."""
+SIGN_UPS: Final = frozenset({UNKNOWN, Signup.type})
+"""Types of commands that the sign-up intake handles; what was unknown may turn out to be one."""
+
+_COLUMNS: Final = (
+    "id, kind, type, tenant_id, tenant_version, priority, payload, status, attempts, deliveries, available_at"
+)
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """A ledger row, as whoever handles it needs it."""
+
+    id: UUID
+    kind: Literal["command", "event"]
+    type: str
+    tenant_id: UUID | None
+    tenant_version: int | None
+    priority: int
+    payload: str | None
+    status: str
+    attempts: int
+    deliveries: int
+    available_at: datetime
+
+    @classmethod
+    def of(cls, row: Record) -> "Entry":
+        return cls(**{name: row[name] for name in cls.__struct_fields__})
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """A row leased for publishing. It is marked only where it is still as it was claimed."""
+
+    id: UUID
+    kind: Literal["command", "event"]
+    type: str
+    priority: int
+    payload: str | None
+    subject: str | None
+    deliveries: int
+    leased_until: datetime
+    raw_body: bytes | None = None
+
+    @property
+    def body(self) -> bytes:
+        """What is sent: the payload, or what once arrived and was no message of ours."""
+        return self.payload.encode() if self.payload is not None else self.raw_body or b""
+
+    @property
+    def signs_up(self) -> bool:
+        """Whether it goes where sign-ups from outside arrive."""
+        return self.type in SIGN_UPS
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """Why a message could not be handled.
+
+    Args:
+        error_class: the error's class.
+        error: its words.
+        traceback: its traceback.
+        frame: where in this program it came up, as ``file:line in function``; failures that share class
+            and frame have one cause as a rule.
+    """
+
+    error_class: str
+    error: str
+    traceback: str | None = None
+    frame: str | None = None
+
+
+async def append(connection: Connection, messages: Iterable[Message]) -> None:
+    """Write messages in the transaction of the change that they tell of."""
+    await connection.executemany(
+        """
+        INSERT INTO shared.messages
+          (id, kind, type, tenant_id, tenant_version, priority, payload, caused_by, created_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb, $8, $9)
+        """,
+        [
+            (
+                message.id,
+                message.data.kind,
+                message.data.type,
+                message.tenant_id,
+                message.tenant_version,
+                message.priority,
+                message.payload.decode(),
+                message.caused_by,
+                message.created_at,
+            )
+            for message in messages
+        ],
+    )
+
+
+# A row waits while an older one of its tenant is unpublished (event) or unhandled (command).
+_DUE: Final = """
+  SELECT m.id FROM shared.messages m
+  WHERE m.kind = '{kind}' AND m.status = 'pending' AND m.available_at <= now()
+    AND (m.leased_until IS NULL OR m.leased_until <= now())
+    AND NOT EXISTS (
+      SELECT FROM shared.messages o
+      WHERE o.tenant_id = m.tenant_id AND o.tenant_version < m.tenant_version
+        AND (o.status = 'pending' OR (o.status = 'published' AND o.kind = 'command'))
+    )
+  ORDER BY m.priority DESC, m.id
+  LIMIT {limit}
+  FOR UPDATE OF m SKIP LOCKED
+"""
+
+_CLAIM: Final = f"""
+WITH room AS (
+  SELECT CASE WHEN {IS_PAUSED} THEN 0 ELSE greatest($3 - count(*), 0) END AS commands
+  FROM shared.messages WHERE kind = 'command' AND status = 'published'
+), events AS ({_DUE.format(kind="event", limit="$1")}
+), commands AS ({_DUE.format(kind="command", limit="(SELECT least(commands, $1) FROM room)")})
+UPDATE shared.messages m
+SET leased_until = now() + make_interval(secs => $2), deliveries = m.deliveries + 1
+WHERE m.id IN (SELECT id FROM events UNION ALL SELECT id FROM commands)
+RETURNING m.id, m.kind, m.type, m.priority, m.payload, m.payload->>'subject' AS subject, m.deliveries,
+          m.leased_until, m.raw_body
+"""
+
+
+async def claim(connection: Connection, *, limit: int, lease: float, in_flight: int) -> list[Claim]:
+    """Lease the rows that are due, sign-ups before bulk work, in order within each tenant.
+
+    No commands while the provisioners are paused.
+
+    Args:
+        connection: outside a transaction: the claim is committed before anything is published.
+        limit: rows at most.
+        lease: seconds until another relay may claim them.
+        in_flight: commands that may be published and not yet handled, these included.
+    """
+    rows = await connection.fetch(_CLAIM, limit, lease, in_flight)
+    claims = [Claim(**dict(row)) for row in rows]
+    return sorted(claims, key=lambda claim: (-claim.priority, claim.id))
+
+
+async def mark_published(connection: Connection, claims: Iterable[Claim]) -> None:
+    """Mark claims that the broker confirmed, where nothing has happened to the row since."""
+    claims = list(claims)
+    await connection.execute(
+        """
+        UPDATE shared.messages m SET status = 'published', published_at = now(), leased_until = NULL,
+          last_error = CASE WHEN kind = 'event' THEN NULL ELSE last_error END
+        FROM unnest($1::uuid[], $2::int[], $3::timestamptz[]) AS c (id, deliveries, leased_until)
+        WHERE m.id = c.id AND m.status = 'pending'
+          AND m.deliveries = c.deliveries AND m.leased_until = c.leased_until
+        """,
+        [claim.id for claim in claims],
+        [claim.deliveries for claim in claims],
+        [claim.leased_until for claim in claims],
+    )
+
+
+async def mark_unpublished(connection: Connection, claimed: Claim, *, error: str, delay: float) -> None:
+    """Give back a claim that did not reach the broker, for another try after ``delay`` seconds."""
+    await connection.execute(
+        """
+        UPDATE shared.messages
+        SET leased_until = NULL, available_at = now() + make_interval(secs => $5), last_error = $4
+        WHERE id = $1 AND status = 'pending' AND deliveries = $2 AND leased_until = $3
+        """,
+        claimed.id,
+        claimed.deliveries,
+        claimed.leased_until,
+        error,
+        delay,
+    )
+
+
+async def oldest_wait(connection: Connection) -> float | None:
+    """Return the seconds until the next pending row is due, None where there is none."""
+    value = await connection.fetchval(
+        """
+        SELECT extract(epoch FROM min(greatest(available_at, coalesce(leased_until, available_at))) - now())
+        FROM shared.messages WHERE status = 'pending'
+        """
+    )
+    return None if value is None else float(value)
+
+
+async def republish(connection: Connection, *, older_than: float, held: int) -> int:
+    """Return commands to pending that were published long ago and that nobody can still be holding.
+
+    Args:
+        connection: of the provisioner.
+        older_than: seconds since they were published.
+        held: messages ready in the queue and in consumers' hands; while they are as many as are in
+            flight, the broker has lost nothing.
+
+    Returns:
+        How many were returned.
+    """
+    status = await connection.execute(
+        """
+        UPDATE shared.messages SET status = 'pending', available_at = now(), leased_until = NULL
+        WHERE kind = 'command' AND status = 'published'
+          AND published_at < now() - make_interval(secs => $1)
+          AND (SELECT count(*) FROM shared.messages WHERE kind = 'command' AND status = 'published') > $2
+        """,
+        older_than,
+        held,
+    )
+    return int(status.split()[-1])
+
+
+async def begin_attempt(connection: Connection, message_id: UUID) -> Entry | None:
+    """Count an attempt at a command.
+
+    Returns:
+        The row, its ``attempts`` including this one. None where nothing is to be done: unknown,
+        handled, parked, archived or superseded.
+    """
+    row = await connection.fetchrow(
+        f"""
+        UPDATE shared.messages SET attempts = attempts + 1
+        WHERE id = $1 AND kind = 'command' AND status IN ('pending', 'published')
+        RETURNING {_COLUMNS}
+        """,
+        message_id,
+    )
+    return Entry.of(row) if row else None
+
+
+async def give_back_attempt(connection: Connection, message_id: UUID, *, delay: float) -> None:
+    """Take an attempt back that did not get to work, and have the command delivered again later."""
+    await connection.execute(
+        """
+        UPDATE shared.messages
+        SET attempts = greatest(attempts - 1, 0), status = 'pending', leased_until = NULL,
+            available_at = now() + make_interval(secs => $2)
+        WHERE id = $1 AND status IN ('pending', 'published')
+        """,
+        message_id,
+        delay,
+    )
+
+
+async def postpone(connection: Connection, message_id: UUID, *, delay: float) -> None:
+    """Have an open command delivered again later, unless somebody holds its row, and so decides its fate."""
+    await connection.execute(
+        """
+        UPDATE shared.messages
+        SET status = 'pending', leased_until = NULL, available_at = now() + make_interval(secs => $2)
+        WHERE id IN (SELECT id FROM shared.messages WHERE id = $1 AND status IN ('pending', 'published')
+                     FOR NO KEY UPDATE SKIP LOCKED)
+        """,
+        message_id,
+        delay,
+    )
+
+
+async def lock_open(connection: Connection, message_id: UUID) -> Entry | None:
+    """Lock a command that is still to be handled, for the transaction; None where it no longer is."""
+    row = await connection.fetchrow(
+        f"""
+        SELECT {_COLUMNS} FROM shared.messages
+        WHERE id = $1 AND kind = 'command' AND status IN ('pending', 'published')
+        FOR NO KEY UPDATE
+        """,
+        message_id,
+    )
+    return Entry.of(row) if row else None
+
+
+async def mark_handled(
+    connection: Connection, message_id: UUID, *, status: Literal["handled", "superseded"] = "handled"
+) -> None:
+    """Mark a command done, in the transaction of its work."""
+    await connection.execute(
+        """
+        UPDATE shared.messages
+        SET status = $2, handled_at = now(), leased_until = NULL, last_error = NULL, error_class = NULL,
+            traceback = NULL, frame = NULL
+        WHERE id = $1
+        """,
+        message_id,
+        status,
+    )
+
+
+async def retry(connection: Connection, message_id: UUID, failure: Failure, *, delay: float) -> None:
+    """Return a command to pending after a transient failure; it waits here, where it can be seen."""
+    await connection.execute(
+        """
+        UPDATE shared.messages
+        SET status = 'pending', available_at = now() + make_interval(secs => $6), leased_until = NULL,
+            error_class = $2, last_error = $3, traceback = $4, frame = $5
+        WHERE id = $1 AND status IN ('pending', 'published')
+        """,
+        message_id,
+        failure.error_class,
+        failure.error,
+        failure.traceback,
+        failure.frame,
+        delay,
+    )
+
+
+async def park(connection: Connection, message_id: UUID, failure: Failure) -> bool:
+    """Park a command for an operator; false where it was no longer open."""
+    status = await connection.execute(
+        """
+        UPDATE shared.messages
+        SET status = 'parked', leased_until = NULL, error_class = $2, last_error = $3, traceback = $4,
+            frame = $5
+        WHERE id = $1 AND status IN ('pending', 'published')
+        """,
+        message_id,
+        failure.error_class,
+        failure.error,
+        failure.traceback,
+        failure.frame,
+    )
+    return str(status) == "UPDATE 1"
+
+
+async def park_unknown(connection: Connection, body: bytes, failure: Failure) -> UUID | None:
+    """Keep a body that is no known message as a parked command of type ``unknown``, once.
+
+    Returns:
+        Its id; None where the same body is kept already.
+    """
+    return await connection.fetchval(  # type: ignore[no-any-return]
+        """
+        INSERT INTO shared.messages (id, kind, type, raw_body, body_hash, status, error_class, last_error)
+        VALUES ($4, 'command', 'unknown', $1, sha256($1), 'parked', $2, $3)
+        ON CONFLICT (body_hash) WHERE type = 'unknown' DO NOTHING
+        RETURNING id
+        """,
+        body,
+        failure.error_class,
+        failure.error,
+        uuid7.uuid7(),
+    )
+
+
+async def is_known(connection: Connection, message_id: UUID) -> bool:
+    """Say whether the ledger has a command of this id."""
+    return bool(
+        await connection.fetchval(
+            "SELECT EXISTS (SELECT FROM shared.messages WHERE id = $1 AND kind = 'command')", message_id
+        )
+    )
+
+
+async def sweep(connection: Connection, *, days: int, limit: int = 1000) -> int:
+    """Delete handled commands and published events older than the retention time, a batch at a time."""
+    status = await connection.execute(
+        """
+        DELETE FROM shared.messages WHERE id IN (
+          SELECT id FROM shared.messages
+          WHERE coalesce(handled_at, published_at) < now() - make_interval(days => $1)
+            AND ((kind = 'command' AND status IN ('handled', 'superseded'))
+              OR (kind = 'event' AND status = 'published'))
+          LIMIT $2 FOR UPDATE SKIP LOCKED)
+        """,
+        days,
+        limit,
+    )
+    return int(status.split()[-1])

@@ -1,0 +1,54 @@
+"""``python -m db.local``: what ``make run`` runs."""
+
+import argparse
+import ctypes
+import os
+import signal
+import sys
+
+import asyncpg
+import msgspec
+
+from db.bootstrap import UnsupportedServer
+from db.local.environment import ConfigurationError, read_configuration
+from db.local.launch import PR_SET_PDEATHSIG
+from db.local.lock import InUseError
+from db.local.process import ProcessError
+from db.local.supervisor import Supervisor
+from db.settings import SettingsError
+
+_EXPECTED = (
+    ConfigurationError,
+    SettingsError,
+    InUseError,
+    ProcessError,
+    UnsupportedServer,
+    asyncpg.PostgresError,
+    msgspec.DecodeError,
+    OSError,
+)
+
+
+def main() -> int:
+    """Run everything until a signal asks to stop.
+
+    Returns:
+        The exit code: 0 after an orderly stop, 1 when something could not be started.
+    """
+    parser = argparse.ArgumentParser(prog="python -m db.local", description="Run Tenantry on this machine.")
+    parser.add_argument("--with-parent", action="store_true", help="stop when the parent process ends")
+    if parser.parse_args().with_parent and sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
+    try:
+        supervisor = Supervisor(read_configuration(os.environ))
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda *_: supervisor.request_stop())
+        supervisor.run()
+    except _EXPECTED as error:
+        print(f"make run: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

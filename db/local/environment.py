@@ -1,0 +1,96 @@
+"""What ``make run`` reads from the environment, and the environments that its children get."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+PROJECT = Path(__file__).resolve().parents[2]
+EMBEDDED = "embedded"
+
+# `make run` is a trial ground: anybody may sign up, nobody is slowed down. What the user sets wins.
+_DEFAULTS = {
+    "SIGNUP": "open",
+    "RATE_LIMIT_PER_MINUTE": "0",
+    "LOGIN_RATE_LIMIT_PER_MINUTE": "0",
+    "ADDRESS_RATE_LIMIT_PER_MINUTE": "0",
+}
+_SECRETS = ("DATABASE_URL", "OWNER_DATABASE_URL", "SUPERUSER_DATABASE_URL", "AMQP_URL")
+
+
+class ConfigurationError(Exception):
+    """The environment asks for something that cannot be; the message says what."""
+
+
+class ExternalDatabase(NamedTuple):
+    """Addresses that the environment names: the API's login, and the owner's or a superuser's or both."""
+
+    app: str
+    owner: str | None
+    superuser: str | None
+
+
+class Configuration(NamedTuple):
+    """The environment of ``make run``, checked.
+
+    ``database`` is None for the embedded server, ``amqp_url`` None where no broker is named.
+    """
+
+    home: Path
+    port: int
+    workers: int
+    database: ExternalDatabase | None
+    amqp_url: str | None
+    inherited: dict[str, str]
+
+    @property
+    def deployment(self) -> str:
+        """The name under which secrets of the database are kept."""
+        if self.database is None:
+            return EMBEDDED
+        parts = urlsplit(self.database.app)
+        return f"{parts.hostname or ''}:{parts.port or 5432}{parts.path}"
+
+    def api(self, app_url: str) -> dict[str, str]:
+        """Return the API's environment: its own login, and neither the owner's nor the broker's."""
+        return {**self.inherited, "DATABASE_URL": app_url}
+
+    def provisioner(self, owner_url: str, amqp_url: str | None) -> dict[str, str]:
+        """Return the provisioner's environment: the owner's login and the broker, if there is one."""
+        broker = {"AMQP_URL": amqp_url} if amqp_url else {}
+        return {**self.inherited, "OWNER_DATABASE_URL": owner_url, **broker}
+
+
+def read_configuration(environment: Mapping[str, str]) -> Configuration:
+    """Check the variables that ``make run`` knows.
+
+    Raises:
+        ConfigurationError: one has a value that it cannot have, or lacks a companion.
+    """
+    home = Path(environment.get("TENANTRY_HOME") or PROJECT / ".local").expanduser()
+    home = home if home.is_absolute() else PROJECT / home
+    given = {name: environment.get(name, "").strip() or None for name in _SECRETS}
+    app, owner, superuser = (given[name] for name in _SECRETS[:3])
+    if app and not (owner or superuser):
+        raise ConfigurationError(
+            "DATABASE_URL is set, but neither OWNER_DATABASE_URL nor SUPERUSER_DATABASE_URL: "
+            "the provisioner needs the owner's login, or a superuser's to make one with"
+        )
+    if not app and (owner or superuser):
+        raise ConfigurationError("OWNER_DATABASE_URL or SUPERUSER_DATABASE_URL is set without DATABASE_URL")
+    inherited = {name: value for name, value in environment.items() if name not in _SECRETS}
+    return Configuration(
+        home=home,
+        port=_number(environment, "PORT", 8000, low=0, high=65535),
+        workers=_number(environment, "WEB_CONCURRENCY", 1, low=1, high=256),
+        database=ExternalDatabase(app, owner, superuser) if app else None,
+        amqp_url=given["AMQP_URL"],
+        inherited={**_DEFAULTS, **inherited, "TENANTRY_HOME": str(home)},
+    )
+
+
+def _number(environment: Mapping[str, str], name: str, default: int, *, low: int, high: int) -> int:
+    text = environment.get(name, "").strip() or str(default)
+    if not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
+        raise ConfigurationError(f"{name}: expected a number from {low} to {high}, not {text!r}")
+    return int(text)

@@ -1,0 +1,1 @@
+"""Migrations: two lineages of Alembic revisions, rendered once and run as one script a schema."""

@@ -1,0 +1,285 @@
+"""What ``alembic/env.py`` runs: any Alembic command, on one tenant, the shared lineage, or all of it.
+
+Alembic's own path, one schema at a time, for people at a shell. It takes the tenant's advisory lock,
+which the provisioner takes too, and keeps registry and grants true, and tells, with each revision it applies.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+from alembic.runtime.environment import EnvironmentContext
+from alembic.util import CommandError
+from sqlalchemy import Connection, MetaData, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from db import names, rights, roles
+from db.migrations.lineage import ALIASES, Name, lineage, narrow
+from db.migrations.online import migrated
+from db.migrations.render import render
+from db.migrations.run import SHARED_LOCK, current_revision, record_revision
+from db.models.shared import Shared
+from db.models.tenant import Base
+from db.settings import Settings, SettingsError
+
+METADATA: Final[dict[Name, MetaData]] = {"shared": Shared.metadata, "tenant": Base.metadata}
+_TRUE: Final = frozenset({"true", "1", "yes", "on"})
+_FALSE: Final = frozenset({"false", "0", "no", "off", ""})
+
+
+class Target(msgspec.Struct, frozen=True):
+    """A schema that a command is for."""
+
+    lineage: Name
+    schema: str
+    label: str
+    tenant_id: UUID | None = None
+
+
+class Arguments(msgspec.Struct, frozen=True):
+    """The ``-x`` arguments."""
+
+    tenant: str | None
+    dry_run: bool
+
+    @classmethod
+    def read(cls, given: Mapping[str, str]) -> "Arguments":
+        """Read them.
+
+        Raises:
+            CommandError: one is unknown, or is not what it can be.
+        """
+        unknown = sorted(set(given) - {"tenant", "dry_run"})
+        if unknown:
+            raise CommandError(f"-x {unknown[0]}: unknown; known are tenant and dry_run")
+        flag = given.get("dry_run", "false").casefold()
+        if flag not in _TRUE | _FALSE:
+            raise CommandError(f"-x dry_run={given['dry_run']}: expected True or False")
+        return cls(tenant=given.get("tenant", "").casefold() or None, dry_run=flag in _TRUE)
+
+
+async def run(
+    environment: EnvironmentContext, given: Mapping[str, str], load: Callable[[], Settings]
+) -> None:
+    """Run the command that Alembic has prepared.
+
+    Args:
+        environment: Alembic's.
+        given: the ``-x`` arguments.
+        load: reads the settings; called where a database is needed.
+
+    Raises:
+        CommandError: with a message for the person at the shell.
+    """
+    arguments = Arguments.read(given)
+    command = environment.context_opts["fn"].__name__
+    try:
+        if environment.is_offline_mode():
+            _print_sql(environment, "shared" if arguments.tenant in ALIASES else "tenant")
+        elif command == "retrieve_migrations":
+            await _Fleet(environment, load()).compare(arguments)
+        else:
+            await _Fleet(environment, load()).apply(command, arguments)
+    except SettingsError as error:
+        raise CommandError(str(error)) from error
+
+
+def _print_sql(environment: EnvironmentContext, name: Name, start: str | None = None) -> None:
+    """Print a command's SQL: Alembic's offline mode, in the dialect that the online run speaks."""
+    narrow(environment.script, name)
+    environment.configure(
+        dialect_name="postgresql+asyncpg",
+        as_sql=True,
+        starting_rev=start,
+        literal_binds=True,
+        version_table_schema="shared" if name == "shared" else None,
+    )
+    with environment.begin_transaction():
+        environment.run_migrations()
+
+
+class _Fleet:
+    """A database with its schemas, as one Alembic command sees it."""
+
+    def __init__(self, environment: EnvironmentContext, settings: Settings) -> None:
+        self.environment = environment
+        self.settings = settings
+        self.url = make_url(settings.require("owner_database_url")).set(drivername="postgresql+asyncpg")
+        self.lineages = {name: lineage(name, settings.alembic_config) for name in ("shared", "tenant")}
+
+    async def apply(self, command: str, arguments: Arguments) -> None:
+        """Run a command on every schema that it is for; one that fails does not keep others from it."""
+        destination = self.environment.context_opts.get("destination_rev")
+        failures: list[str] = []
+        targets = await self._targets(command, destination, arguments)
+        for target in targets:
+            try:
+                await self._run(target, dry_run=arguments.dry_run)
+            except (CommandError, DBAPIError) as error:
+                if len(targets) == 1:
+                    raise CommandError(_words(error)) from error
+                failures.append(f"{target.label}: {_words(error)}")
+        if failures:
+            raise CommandError(f"{len(failures)} of {len(targets)} failed:\n  " + "\n  ".join(failures))
+
+    async def compare(self, arguments: Arguments) -> None:
+        """Make a new revision; autogenerate compares the models with a scratch schema at head."""
+        name: Name = "shared" if arguments.tenant in ALIASES else "tenant"
+        if arguments.tenant and name == "tenant":
+            raise CommandError("a revision is for all tenants: leave -x tenant out, or say -x tenant=shared")
+        script = render(self.lineages[name], None, self.lineages[name].head)
+        scratch = names.new_schema_name()
+        async with self._connect("shared" if name == "shared" else scratch) as connection:
+            if name == "tenant":
+                driver = await connection.get_raw_connection()
+                raw = driver.driver_connection
+                assert raw is not None  # noqa: S101 - a connection just made
+                await connection.execute(text("SELECT 1"))  # begins SQLAlchemy's transaction
+                await raw.execute(f"CREATE SCHEMA {names.quoted(scratch)};{script.sql}")
+            await connection.run_sync(self._alembic, Target(name, scratch, name))
+            await connection.rollback()
+
+    async def _targets(self, command: str, destination: str | None, arguments: Arguments) -> list[Target]:
+        shared = Target("shared", "shared", "shared")
+        if arguments.tenant in ALIASES:
+            return [shared]
+        if arguments.tenant is not None:
+            return [await self._tenant(arguments.tenant)]
+        if command == "do_stamp":
+            raise CommandError("stamp one schema at a time: -x tenant=SLUG or -x tenant=shared")
+        if destination and destination not in {"head", "heads"} and self._shared_knows(destination):
+            return [shared]
+        if command == "downgrade" or destination not in {None, "head", "heads"}:
+            return await self._tenants()
+        if command == "upgrade" and not arguments.dry_run:
+            await self._run(shared, dry_run=False)  # the registry must be there to be read
+            return await self._tenants()
+        return [shared, *await self._tenants()]
+
+    def _shared_knows(self, revision: str) -> bool:
+        try:
+            self.lineages["shared"].resolve(revision)
+        except LookupError:
+            return False
+        return True
+
+    async def _tenant(self, slug: str) -> Target:
+        for target in await self._tenants(slug):
+            return target
+        raise CommandError(f"no tenant {slug!r} with a schema")
+
+    async def _tenants(self, slug: str | None = None) -> list[Target]:
+        async with self._connect("shared") as connection:
+            if await connection.scalar(text("SELECT to_regclass('shared.tenants')")) is None:
+                return []
+            rows = await connection.execute(
+                text(
+                    "SELECT t.id, t.slug, t.schema_name FROM shared.tenants t"
+                    " JOIN pg_catalog.pg_namespace n ON n.nspname = t.schema_name"
+                    " WHERE t.status <> 'purged' AND t.slug = coalesce(:slug, t.slug) ORDER BY t.slug"
+                ).bindparams(slug=slug)
+            )
+            return [Target("tenant", row.schema_name, row.slug, row.id) for row in rows]
+
+    async def _run(self, target: Target, *, dry_run: bool) -> None:
+        if dry_run:
+            async with self._connect(target.schema) as connection:
+                driver = await connection.get_raw_connection()
+                raw = driver.driver_connection
+                assert raw is not None  # noqa: S101 - a connection just made
+                start = await current_revision(raw, target.schema)
+            self.environment.config.print_stdout("-- %s, at %s", target.label, start or "base")
+            _print_sql(self.environment, target.lineage, start or "base")
+            return
+        async with self._connect(target.schema, target) as connection:
+            await connection.run_sync(self._alembic, target)
+            await connection.commit()
+
+    def _alembic(self, connection: Connection, target: Target) -> None:
+        """Run the prepared command on one schema, whose ``search_path`` the connection has."""
+        narrow(self.environment.script, target.lineage)
+        chain = self.lineages[target.lineage]
+        if target.lineage == "tenant" and self.environment.context_opts["fn"].__name__.startswith("display"):
+            self.environment.config.print_stdout("%s:", target.label)
+        self.environment.configure(
+            connection=connection,
+            target_metadata=METADATA[target.lineage],
+            version_table_schema="shared" if target.lineage == "shared" else None,
+            include_schemas=target.lineage == "shared",
+            include_name=_only_shared if target.lineage == "shared" else None,  # type: ignore[arg-type]
+            compare_server_default=True,
+            # All or nothing, unless a revision is one that cannot run in a transaction.
+            transaction_per_migration=any(getattr(s.module, "online", False) for s in chain.revisions),
+            on_version_apply=partial(self._record, target=target),
+        )
+        with self.environment.begin_transaction():
+            self.environment.run_migrations()
+
+    def _record(self, *, ctx: Any, heads: set[str], target: Target, **_: Any) -> None:
+        """Keep grants and registry true, in the transaction of the revision that was just applied."""
+        revision = next(iter(heads), None)
+        chain = self.lineages[target.lineage]
+
+        async def record(connection: Any) -> None:
+            if target.tenant_id is None:
+                await rights.grant_shared(connection)
+            else:
+                await roles.grant_schema(connection, names.schema_name(target.schema))
+                if revision is None:  # base: nothing that anybody could be told of
+                    await record_revision(connection, target.tenant_id, chain, revision)
+                else:
+                    await migrated(connection, target.tenant_id, chain, revision, caused_by=None)
+
+        ctx.connection.connection.dbapi_connection.run_async(record)
+
+    @asynccontextmanager
+    async def _connect(self, schema: str, locked: Target | None = None) -> AsyncIterator[AsyncConnection]:
+        """Connect as the owner, with ``schema`` as the whole search path and bounded waits for locks."""
+        # The shared lineage names its schema; autogenerate wants it not to be the default one.
+        path = "pg_catalog" if schema == "shared" else schema
+        engine = create_async_engine(
+            self.url,
+            poolclass=NullPool,
+            connect_args={"server_settings": {"search_path": names.quoted(path)}},
+        )
+        try:
+            async with engine.connect() as connection:
+                if locked:
+                    await self._lock(connection, locked)
+                yield connection
+        except OSError as error:
+            raise CommandError(f"PostgreSQL cannot be reached: {error}") from error
+        finally:
+            await engine.dispose()
+
+    async def _lock(self, connection: AsyncConnection, target: Target) -> None:
+        """Take the target's lock for the session, so that it outlives a revision's own commits."""
+        wait = int(self.settings.tenant_lock_wait * 1000)
+        ddl_wait = int(self.settings.migration_lock_timeout * 1000)
+        key = str(SHARED_LOCK) if target.tenant_id is None else "hashtextextended(:id, 0)"
+        await connection.execute(text(f"SET lock_timeout = {wait}"))
+        try:
+            statement = text(f"SELECT pg_advisory_lock({key})")
+            if target.tenant_id is not None:
+                statement = statement.bindparams(id=str(target.tenant_id))
+            await connection.execute(statement)
+        except DBAPIError as error:
+            raise CommandError(
+                f"{target.label} is being worked on; gave up after {self.settings.tenant_lock_wait:g} s"
+            ) from error
+        await connection.execute(text(f"SET lock_timeout = {ddl_wait}"))
+        await connection.commit()
+
+
+def _only_shared(name: str | None, kind: str, _: Mapping[str, Any]) -> bool:
+    return kind != "schema" or name == "shared"
+
+
+def _words(error: Exception) -> str:
+    return str(error.orig if isinstance(error, DBAPIError) else error)

@@ -1,0 +1,102 @@
+"""Lineages: the two chains of revisions, ``shared`` and ``tenant``, as Alembic's script directories."""
+
+from functools import cache
+from pathlib import Path
+from typing import Final, Literal
+
+from alembic.config import Config
+from alembic.script import Script, ScriptDirectory
+from alembic.util import CommandError
+
+Name = Literal["shared", "tenant"]
+ALIASES: Final = frozenset({"shared", "public"})
+"""What ``-x tenant=`` may say for the shared lineage."""
+
+
+class UnknownRevision(LookupError):  # noqa: N818 - reads as what was met
+    """A revision that this release's lineage does not have."""
+
+
+class Lineage:
+    """One chain of revisions, oldest first.
+
+    Args:
+        name: which of the two.
+        config: Alembic's configuration file.
+    """
+
+    def __init__(self, name: Name, config: Path) -> None:
+        self.name: Name = name
+        self.script = ScriptDirectory.from_config(Config(config))
+        narrow(self.script, name)
+        newest_first = list(self.script.walk_revisions())
+        self.revisions: tuple[Script, ...] = tuple(reversed(newest_first))
+        self._positions = {script.revision: at for at, script in enumerate(self.revisions)}
+
+    @property
+    def head(self) -> str:
+        """The newest revision."""
+        return self.revisions[-1].revision
+
+    @property
+    def base(self) -> str:
+        """The oldest revision."""
+        return self.revisions[0].revision
+
+    def knows(self, revision: str) -> bool:
+        return revision in self._positions
+
+    def position(self, revision: str) -> int:
+        """Return how far along the chain ``revision`` is, from 0.
+
+        Raises:
+            UnknownRevision: it is not of this lineage.
+        """
+        try:
+            return self._positions[revision]
+        except KeyError:
+            raise UnknownRevision(f"the {self.name} lineage has no revision {revision!r}") from None
+
+    def resolve(self, text: str) -> str:
+        """Return the full id of ``text``: ``head``, an id or the beginning of one.
+
+        Raises:
+            UnknownRevision: nothing, or more than one, is meant by it.
+        """
+        try:
+            found = self.script.get_revision(text)
+        except CommandError as error:
+            raise UnknownRevision(f"the {self.name} lineage has no revision {text!r}") from error
+        if found is None:  # `base`
+            raise UnknownRevision(f"the {self.name} lineage has no revision {text!r}")
+        return found.revision
+
+    def compatible_from(self, revision: str) -> str:
+        """Return the oldest revision whose code still works with ``revision``, as it declares."""
+        return str(self.revisions[self.position(revision)].module.compatible_from)
+
+    def path(self, start: str | None, end: str) -> tuple[Script, ...]:
+        """Return the revisions after ``start`` (None: from nothing) up to ``end``, oldest first.
+
+        Raises:
+            UnknownRevision: either is not of this lineage.
+            ValueError: ``end`` is older than ``start``.
+        """
+        first = 0 if start is None else self.position(start) + 1
+        last = self.position(end) + 1
+        if last < first:
+            raise ValueError(f"{end} is older than {start}")
+        return self.revisions[first:last]
+
+
+def narrow(script: ScriptDirectory, name: Name) -> None:
+    """Make a script directory, read from alembic.ini with both lineages, see one of them only."""
+    script.version_locations = [str(Path(script.dir) / "versions" / name)]
+    script.__dict__.pop("_version_locations", None)  # Alembic memoises it
+    script.revision_map = type(script.revision_map)(script._load_revisions)  # noqa: SLF001
+
+
+@cache
+def lineage(name: Name, config: Path) -> Lineage:
+    """Return the lineage ``name``, read once a process."""
+    return Lineage(name, config)

@@ -1,0 +1,150 @@
+"""Online: revisions that must see data, or cannot run in a transaction, on an existing schema.
+
+Alembic's own path, on a connection of its own that holds the tenant's advisory lock for the session,
+since such a revision may commit on its way. Each revision is its own transaction, together with grants,
+registry and event, so a run that was cut short goes on where it stopped.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any, Final
+from uuid import UUID
+
+from alembic.operations import Operations
+from alembic.runtime.migration import MigrationContext, RevisionStep
+from sqlalchemy import Connection as SyncConnection
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from db import names, registry, roles
+from db.connection import Connection
+from db.contracts import Migrated
+from db.migrations.lineage import Lineage
+from db.migrations.render import is_online
+from db.migrations.run import MigrationError, record_revision
+from db.registry import Tenant
+
+_LOCK: Final = "SELECT pg_try_advisory_lock(hashtextextended(:id, 0))"
+_UNLOCK: Final = "SELECT pg_advisory_unlock(hashtextextended(:id, 0))"
+
+
+class Online:
+    """Runs online revisions, one schema at a time a process, since `alembic.op` is the process's.
+
+    Args:
+        url: the owner's login.
+        lineage: the tenants' revisions.
+        lock_timeout: seconds that DDL waits for a table's lock.
+    """
+
+    def __init__(self, url: str, lineage: Lineage, *, lock_timeout: float) -> None:
+        self._url = make_url(url).set(drivername="postgresql+asyncpg")
+        self._lineage = lineage
+        self._lock_timeout = lock_timeout
+        self._one_at_a_time = asyncio.Lock()
+
+    def needed(self, start: str, end: str) -> bool:
+        """Say whether a schema at ``start`` must take this path to ``end``."""
+        return any(is_online(script.module) for script in self._lineage.path(start, end))
+
+    async def upgrade(self, tenant: Tenant, end: str, *, caused_by: UUID | None = None) -> bool:
+        """Bring a tenant's schema from wherever it is to ``end``; false where somebody else works on it.
+
+        Args:
+            tenant: whose schema.
+            end: the revision to reach.
+            caused_by: the command that asked for it.
+
+        Raises:
+            asyncpg.PostgresError: whatever a statement met; revisions before it stay applied.
+        """
+        async with self._one_at_a_time:
+            try:
+                async with self._connected(tenant) as connection:
+                    if not await connection.scalar(text(_LOCK).bindparams(id=str(tenant.id))):
+                        return False
+                    await connection.commit()
+                    await connection.run_sync(self._run, tenant, end, caused_by)
+                    # Before the session's end, which the server may notice a moment too late.
+                    await connection.execute(text(_UNLOCK).bindparams(id=str(tenant.id)))
+            except DBAPIError as error:
+                if error.orig is not None and error.orig.__cause__ is not None:
+                    raise error.orig.__cause__ from error  # asyncpg's own, by which failures are told apart
+                raise
+        return True
+
+    def _run(self, connection: SyncConnection, tenant: Tenant, end: str, caused_by: UUID | None) -> None:
+        def steps(heads: Any, _: MigrationContext) -> Iterable[RevisionStep]:
+            return self._lineage.script._upgrade_revs(end, heads)  # noqa: SLF001 - as alembic.command does
+
+        context = MigrationContext.configure(
+            connection=connection,
+            opts={
+                "script": self._lineage.script,
+                "fn": steps,
+                "transaction_per_migration": True,
+                "on_version_apply": (partial(self._applied, tenant=tenant, caused_by=caused_by),),
+            },
+        )
+        with Operations.context(context), context.begin_transaction():
+            context.run_migrations()
+
+    def _applied(
+        self, *, ctx: MigrationContext, heads: set[str], tenant: Tenant, caused_by: UUID | None, **_: Any
+    ) -> None:
+        """Grant, record and tell, in the transaction of the revision that was just applied."""
+        (revision,) = heads
+
+        async def record(connection: Connection) -> None:
+            await roles.grant_schema(connection, tenant.schema_name)
+            await migrated(connection, tenant.id, self._lineage, revision, caused_by=caused_by)
+
+        assert ctx.connection is not None  # noqa: S101 - an online run
+        driver: Any = ctx.connection.connection.dbapi_connection
+        driver.run_async(record)
+
+    @asynccontextmanager
+    async def _connected(self, tenant: Tenant) -> AsyncIterator[AsyncConnection]:
+        engine = create_async_engine(
+            self._url,
+            poolclass=NullPool,
+            connect_args={
+                "server_settings": {
+                    "search_path": f"{names.quoted(tenant.schema_name)}, pg_temp",
+                    "lock_timeout": str(round(self._lock_timeout * 1000)),
+                }
+            },
+        )
+        try:
+            async with engine.connect() as connection:
+                yield connection
+        finally:
+            await engine.dispose()
+
+
+async def migrated(
+    connection: Connection, tenant_id: UUID, lineage: Lineage, revision: str, *, caused_by: UUID | None
+) -> None:
+    """Write into registry and ledger that a tenant's schema is at ``revision`` now.
+
+    Args:
+        connection: within the transaction of the change.
+        tenant_id: whose schema.
+        lineage: the tenants' revisions.
+        revision: where it is.
+        caused_by: the command that asked for it.
+
+    Raises:
+        MigrationError: the registry has no such tenant.
+    """
+    locked = await registry.lock(connection, tenant_id)
+    if locked is None:
+        raise MigrationError(f"no tenant {tenant_id}")
+    await record_revision(connection, tenant_id, lineage, revision)
+    touched = await registry.touch(connection, locked)
+    await registry.tell(connection, touched, Migrated(tenant_id, touched.slug, revision), caused_by=caused_by)

@@ -1,0 +1,89 @@
+"""Rights of the API's login in ``shared``, table by table and column by column."""
+
+from typing import Final
+
+from db.connection import Connection
+from db.names import quoted
+
+APP: Final = "tenantry_app"
+OWNER: Final = "tenantry_owner"
+
+ALL: Final = "*"
+"""Every column of the table, those of later revisions included."""
+
+RIGHTS: Final[dict[str, dict[str, str]]] = {
+    "alembic_version": {"SELECT": ALL},
+    "tenants": {
+        "SELECT": ALL,
+        "INSERT": "id, slug, name, schema_name, claim_hash",
+        "UPDATE": "slug, name, status, status_before, version, updated_at, purge_after, claim_hash",
+    },
+    "tenant_hosts": {"SELECT": ALL, "INSERT": "host, tenant_id", "DELETE": ALL},
+    "shared_users": {
+        "SELECT": ALL,
+        "INSERT": "email, tenant_id, is_active",
+        "UPDATE": "email, is_active, updated_at",
+        "DELETE": ALL,
+    },
+    # A waiting administrator who logs in too early is told so, after the right password only.
+    "pending_admins": {
+        "SELECT": "tenant_id, email, password_hash",
+        "INSERT": "tenant_id, email, first_name, last_name, password_hash",
+    },
+    "access_tokens": {
+        "SELECT": ALL,
+        "INSERT": "id, kind, token_hash, name, tenant_id, user_id, scopes, expires_at",
+        "UPDATE": "revoked_at, last_used_at, expires_at",
+    },
+    "messages": {
+        "SELECT": ALL,
+        "INSERT": "id, kind, type, tenant_id, tenant_version, priority, payload, caused_by, created_at",
+        "UPDATE": (
+            "status, attempts, available_at, leased_until, published_at, handled_at, last_error, "
+            "error_class, traceback, replays"
+        ),
+    },
+    "replays": {
+        "SELECT": ALL,
+        "INSERT": "id, filter, rate, reason, actor, total",
+        "UPDATE": "total, status, finished_at",
+    },
+    "replay_messages": {"SELECT": ALL, "INSERT": ALL, "DELETE": ALL},
+    "heartbeats": {"SELECT": ALL},
+    "switches": {"SELECT": ALL, "INSERT": ALL, "UPDATE": "enabled, reason, changed_by, changed_at"},
+    "idempotency_keys": {
+        "SELECT": ALL,
+        "INSERT": "key_hash, body_hash, tenant_id, token_id",
+        "UPDATE": "token_id",
+    },
+    "audit_log": {
+        "SELECT": ALL,
+        "INSERT": "actor, tenant_id, request_id, action, outcome, detail",
+    },
+}
+
+
+async def grant_shared(connection: Connection) -> None:
+    """Give the API's login what `RIGHTS` lists in ``shared``, and nothing else.
+
+    Args:
+        connection: the owner's, within a transaction.
+    """
+    present = {
+        row["relname"]
+        for row in await connection.fetch(
+            "SELECT c.relname FROM pg_catalog.pg_class c WHERE c.relnamespace = 'shared'::regnamespace"
+            " AND c.relkind IN ('r', 'p')"
+        )
+    }
+    app = quoted(APP)
+    script = [
+        f"REVOKE ALL ON ALL TABLES IN SCHEMA shared FROM {app}, PUBLIC",
+        f"GRANT USAGE ON SCHEMA shared TO {app}",
+    ]
+    for table, rights in RIGHTS.items():
+        if table in present:
+            for privilege, columns in rights.items():
+                suffix = "" if columns == ALL else f" ({columns})"
+                script.append(f"GRANT {privilege}{suffix} ON shared.{quoted(table)} TO {app}")
+    await connection.execute(";\n".join(script))

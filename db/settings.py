@@ -1,0 +1,217 @@
+"""Settings, read once from the environment by each process's composition root."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+class SettingsError(Exception):
+    """A setting is missing or has a value that it cannot have; the message names it."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that can be set. A field's environment variable is its name in capitals."""
+
+    database_url: Annotated[
+        str | None, Meta(description="The API's PostgreSQL login (`tenantry_app`), as `postgresql://...`.")
+    ] = None
+    owner_database_url: Annotated[
+        str | None,
+        Meta(description="The provisioner's and Alembic's login (`tenantry_owner`); not a superuser."),
+    ] = None
+    superuser_database_url: Annotated[
+        str | None, Meta(description="A superuser, for `litestar bootstrap` only.")
+    ] = None
+    amqp_url: Annotated[
+        str | None, Meta(description="RabbitMQ, as `amqp://...`; unset: commands are delivered in process.")
+    ] = None
+    alembic_config: Annotated[Path, Meta(description="Alembic's configuration file.")] = (
+        PROJECT / "alembic.ini"
+    )
+    log_format: Annotated[Literal["json", "console"], Meta(description="How log lines are written.")] = "json"
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="The least severe level written.")
+    ] = "info"
+
+    signup: Annotated[
+        Literal["open", "operator", "closed"],
+        Meta(description="Who may sign a tenant up: anybody, operators' tokens only, or nobody."),
+    ] = "operator"
+    body_limit: Annotated[int, Meta(ge=1024, description="Largest request body, in bytes.")] = 1_000_000
+    pool_size: Annotated[int, Meta(ge=1, description="PostgreSQL connections of one API worker.")] = 10
+    acquire_timeout: Annotated[
+        float, Meta(gt=0, description="Seconds a request waits for a connection before it is answered 503.")
+    ] = 5.0
+    statement_timeout: Annotated[
+        float, Meta(gt=0, description="Seconds one of the API's statements may run (set on the login).")
+    ] = 5.0
+    lock_timeout: Annotated[
+        float, Meta(gt=0, description="Seconds one of the API's statements waits for a lock (on the login).")
+    ] = 2.0
+    idle_in_transaction_timeout: Annotated[
+        float, Meta(gt=0, description="Seconds an API transaction may stand idle (set on the login).")
+    ] = 10.0
+    ready_timeout: Annotated[
+        float, Meta(gt=0, description="Seconds `/health/ready` and `/metrics` wait for PostgreSQL.")
+    ] = 2.0
+    heartbeat_timeout: Annotated[
+        float, Meta(gt=0, description="Seconds after which a silent provisioner counts as gone.")
+    ] = 15.0
+    cache_ttl: Annotated[
+        float,
+        Meta(gt=0, description="Seconds the API may remember a token or tenant while it hears of changes."),
+    ] = 10.0
+    request_deadline: Annotated[
+        float, Meta(gt=0, description="Seconds a request may take as a whole before it is answered 503.")
+    ] = 30.0
+    concurrent_requests: Annotated[
+        int, Meta(ge=0, description="Requests of one tenant that a worker serves at once; 0: no limit.")
+    ] = 50
+    rate_limit_per_minute: Annotated[
+        int, Meta(ge=0, description="Requests a minute of one token, per worker; 0: no limit.")
+    ] = 600
+    login_rate_limit_per_minute: Annotated[
+        int, Meta(ge=0, description="Failed log-ins a minute of one e-mail, per worker; 0: no limit.")
+    ] = 10
+    address_rate_limit_per_minute: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Log-ins, open sign-ups and claims a minute of one address, per worker; 0: no limit.",
+        ),
+    ] = 60
+    trusted_proxies: Annotated[
+        int,
+        Meta(ge=0, description="Reverse proxies in front, whose word in X-Forwarded-For is believed."),
+    ] = 0
+    login_ttl: Annotated[float, Meta(gt=0, description="Seconds until a log-in ends.")] = 43_200.0
+    key_limit: Annotated[int, Meta(ge=2, description="API keys a tenant may have at once.")] = 20
+    stream_limit: Annotated[
+        float, Meta(gt=0, description="Seconds a stream of server-sent events lasts at most.")
+    ] = 300.0
+    stream_poll: Annotated[
+        float, Meta(gt=0, description="Seconds between a stream's looks when nothing wakes it.")
+    ] = 1.0
+
+    provision_concurrency: Annotated[
+        int, Meta(ge=1, description="Commands that one provisioner works on at once.")
+    ] = 2
+    prefetch: Annotated[int, Meta(ge=1, description="Commands RabbitMQ hands to one provisioner ahead.")] = 10
+    relay_batch: Annotated[int, Meta(ge=1, description="Ledger rows the relay claims at once.")] = 100
+    relay_poll: Annotated[
+        float, Meta(gt=0, description="Seconds between looks at the ledger when no wake-up comes.")
+    ] = 5.0
+    relay_lease: Annotated[
+        float, Meta(gt=0, description="Seconds a claimed ledger row stays with its relay.")
+    ] = 30.0
+    publish_timeout: Annotated[
+        float, Meta(gt=0, description="Seconds a publish, confirm included, may take.")
+    ] = 10.0
+    max_in_flight: Annotated[int, Meta(ge=1, description="Most commands published and not yet handled.")] = (
+        200
+    )
+    republish_after: Annotated[
+        float,
+        Meta(gt=0, description="Seconds after which a published command that nobody holds is sent again."),
+    ] = 60.0
+    attempt_limit: Annotated[
+        int, Meta(ge=8, description="Attempts at a command before it is parked; at least 8.")
+    ] = 8
+    retry_base: Annotated[float, Meta(gt=0, description="Seconds before the first retry; doubles.")] = 1.0
+    retry_cap: Annotated[float, Meta(gt=0, description="Longest wait before a retry, in seconds.")] = 300.0
+    heartbeat_interval: Annotated[
+        float, Meta(gt=0, description="Seconds between a provisioner's heartbeats.")
+    ] = 2.0
+    metrics_port: Annotated[
+        int | None, Meta(description="Port on which a provisioner serves its metrics; unset: none.")
+    ] = None
+    watchdog_timeout: Annotated[
+        float,
+        Meta(gt=0, description="Seconds without receiving, while messages wait, that end a provisioner."),
+    ] = 60.0
+    grace_period: Annotated[
+        float, Meta(gt=0, description="Seconds a provisioner may take to finish after SIGTERM.")
+    ] = 20.0
+    migration_lock_timeout: Annotated[
+        float, Meta(gt=0, description="Seconds DDL waits for a table lock before it is tried again later.")
+    ] = 3.0
+    tenant_lock_wait: Annotated[
+        float, Meta(gt=0, description="Seconds `alembic` waits for a tenant that is being worked on.")
+    ] = 30.0
+    purge_after_days: Annotated[
+        int, Meta(ge=1, le=3650, description="Days that a deleted tenant can be restored.")
+    ] = 30
+    retention_days: Annotated[
+        int, Meta(ge=1, description="Days that handled and published messages are kept.")
+    ] = 30
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(...)"  # URLs carry passwords
+
+    def __rich_repr__(self) -> Any:
+        yield from ()
+
+    def require(self, name: str) -> str:
+        """Return the setting ``name``, which this process cannot do without.
+
+        Raises:
+            SettingsError: it is not set.
+        """
+        value = getattr(self, name)
+        if not value:
+            raise SettingsError(f"{name.upper()} is not set")
+        return str(value)
+
+
+def load(environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings.
+
+    Args:
+        environment: where to read from; the process's own by default. Then, database and broker
+            URLs that it lacks are taken from ``$TENANTRY_HOME/run.json``, so that a shell beside a
+            running ``make run`` needs no set-up.
+
+    Raises:
+        SettingsError: a value cannot be what its setting needs; the message names the variable.
+    """
+    given = os.environ if environment is None else environment
+    hints = get_type_hints(Settings, include_extras=True)
+    values: dict[str, Any] = {}
+    for field in msgspec.structs.fields(Settings):
+        text = given.get(field.name.upper(), "").strip()
+        if not text:
+            continue
+        try:
+            values[field.name] = _convert(text, hints[field.name])
+        except (msgspec.ValidationError, ValueError) as error:
+            raise SettingsError(f"{field.name.upper()}: {error}") from error
+    if environment is None and "database_url" not in values and "owner_database_url" not in values:
+        values |= _running(Path(given.get("TENANTRY_HOME") or PROJECT / ".local"), given)
+    for name in ("database_url", "owner_database_url", "superuser_database_url"):
+        url = values.get(name)
+        if url is not None and urlsplit(url).scheme not in {"postgresql", "postgres"}:
+            raise SettingsError(f"{name.upper()}: expected a postgresql:// address")
+    if "amqp_url" in values and urlsplit(values["amqp_url"]).scheme not in {"amqp", "amqps"}:
+        raise SettingsError("AMQP_URL: expected an amqp:// or amqps:// address")
+    return Settings(**values)
+
+
+def _convert(text: str, kind: Any) -> Any:
+    inner = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+    return Path(text) if inner is Path else msgspec.convert(text, kind, strict=False)
+
+
+def _running(home: Path, given: Mapping[str, str]) -> dict[str, str]:
+    try:
+        running = msgspec.json.decode((home / "run.json").read_bytes(), type=dict[str, Any])
+    except (OSError, msgspec.DecodeError):
+        return {}
+    names = ("database_url", "owner_database_url", "superuser_database_url", "amqp_url")
+    return {name: running[name] for name in names if running.get(name) and not given.get(name.upper())}

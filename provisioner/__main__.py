@@ -1,0 +1,197 @@
+"""The provisioner's composition root: ``python -m provisioner``."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import asyncpg
+import structlog
+
+from db import bootstrap, logs, settings
+from db.migrations.lineage import lineage
+from db.migrations.online import Online
+from db.settings import Settings, SettingsError
+from provisioner import metrics
+from provisioner.consumer import Consumer, Policy
+from provisioner.failures import AWAY
+from provisioner.handlers.handler import Handler
+from provisioner.handlers.migrate import Migrate
+from provisioner.handlers.provision import Provision
+from provisioner.inprocess import InProcess
+from provisioner.rabbit import Rabbit
+from provisioner.relay import Relay
+from provisioner.replayer import Replayer
+from provisioner.transport import Transport
+from provisioner.upkeep import Upkeep
+
+log = structlog.get_logger("provisioner")
+
+_CONNECT_RETRY = 0.5
+_ABANDON = 5.0
+"""Seconds for work that was cut off to give its attempts back."""
+_CLOSE = 5.0
+"""Seconds that closing the connections may take."""
+
+
+def transport(config: Settings) -> Transport:
+    """Return RabbitMQ where ``AMQP_URL`` is set, else delivery within this process."""
+    if config.amqp_url is None:
+        return InProcess(concurrency=config.provision_concurrency)
+    return Rabbit(
+        config.amqp_url,
+        prefetch=config.prefetch,
+        concurrency=config.provision_concurrency,
+        publish_timeout=config.publish_timeout,
+    )
+
+
+async def run(config: Settings, stop: asyncio.Event) -> None:
+    """Run until ``stop`` is set: migrate the shared lineage, then relay, consume and beat.
+
+    Args:
+        config: `owner_database_url` is required.
+        stop: set by SIGTERM and SIGINT.
+
+    Raises:
+        SettingsError: a setting is missing.
+    """
+    owner_url = config.require("owner_database_url")
+    tenant_lineage = lineage("tenant", config.alembic_config)
+    await _migrate_shared(owner_url, config, stop)
+    if stop.is_set():
+        return
+    carrier = transport(config)
+    # Two for the relay, one each for upkeep and replayer, and two for each command in hand.
+    size = 4 + 2 * config.provision_concurrency
+    async with _pool(owner_url, size) as pool:
+        online = Online(owner_url, tenant_lineage, lock_timeout=config.migration_lock_timeout)
+        handlers: dict[str, Handler] = {
+            "tenant.provision": Provision(tenant_lineage),
+            "tenant.migrate": Migrate(tenant_lineage, online),
+        }
+        policy = Policy(
+            attempts=config.attempt_limit,
+            retry_base=config.retry_base,
+            retry_cap=config.retry_cap,
+            lock_timeout=config.migration_lock_timeout,
+        )
+        consumer = Consumer(pool, handlers, policy)
+        relay = Relay(
+            pool,
+            owner_url,
+            carrier,
+            batch=config.relay_batch,
+            lease=config.relay_lease,
+            poll=config.relay_poll,
+            in_flight=config.max_in_flight,
+        )
+        upkeep = Upkeep(
+            pool,
+            carrier,
+            interval=config.heartbeat_interval,
+            silent_after=config.heartbeat_timeout,
+            republish_after=config.republish_after,
+            retention_days=config.retention_days,
+            watchdog=config.watchdog_timeout,
+        )
+        await upkeep.take_over()
+        log.info("started", delivery="RabbitMQ" if config.amqp_url else "in process")
+        metrics.IN_HAND.set_function(lambda: carrier.in_hand)
+        with metrics.served(config.metrics_port):
+            await _serve(
+                (relay.run(), carrier.run(consumer), upkeep.run(), Replayer(pool).run()),
+                carrier,
+                upkeep,
+                stop,
+                config.grace_period,
+            )
+    log.info("stopped")
+
+
+@asynccontextmanager
+async def _pool(owner_url: str, size: int) -> AsyncIterator[asyncpg.Pool]:
+    """A pool of the owner's connections, closed within a bound even where one of them is broken."""
+    pool = await asyncpg.create_pool(owner_url, min_size=1, max_size=size, command_timeout=None)
+    try:
+        yield pool
+    finally:
+        try:
+            async with asyncio.timeout(_CLOSE):
+                await pool.close()
+        except (*AWAY, asyncpg.PostgresError) as error:
+            log.warning("connections dropped", error=repr(error))
+            pool.terminate()
+
+
+async def _serve(
+    parts: tuple[Coroutine[Any, Any, None], ...],
+    carrier: Transport,
+    upkeep: Upkeep,
+    stop: asyncio.Event,
+    grace: float,
+) -> None:
+    """Run the parts until stopped; then finish what is in hand, or give it back within the grace period."""
+    tasks = [asyncio.create_task(part) for part in parts]
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        done, _ = await asyncio.wait([*tasks, stopped], return_when=asyncio.FIRST_COMPLETED)
+        if stopped not in done:
+            done.pop().result()  # a part that ends by itself has failed: let the process be restarted
+            return
+        log.info("stopping", in_hand=carrier.in_hand)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                await carrier.stop_receiving()
+                await carrier.drained()
+                await upkeep.stop()
+    finally:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_ABANDON):
+                await carrier.abandon()
+        for task in (*tasks, stopped):
+            task.cancel()
+        await asyncio.gather(*tasks, stopped, return_exceptions=True)
+
+
+async def _migrate_shared(owner_url: str, config: Settings, stop: asyncio.Event) -> None:
+    """Bring the shared lineage up, waiting for PostgreSQL where it is not there yet."""
+    while not stop.is_set():
+        try:
+            await bootstrap.migrate_shared(owner_url, config)
+        except AWAY as error:
+            log.warning("waiting for PostgreSQL", error=repr(error))
+            await asyncio.sleep(_CONNECT_RETRY)
+        else:
+            return
+
+
+async def _main(config: Settings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await run(config, stop)
+
+
+def main() -> int:
+    """Run the process; return its exit code: 0 stopped, 2 a setting is wrong or PostgreSQL too old."""
+    try:
+        config = settings.load()
+        config.require("owner_database_url")
+    except SettingsError as error:
+        print(f"provisioner: {error}", file=sys.stderr)  # noqa: T201 - there is no log yet
+        return 2
+    logs.configure(config.log_format, config.log_level)
+    try:
+        asyncio.run(_main(config))
+    except bootstrap.UnsupportedServer as error:
+        log.error("refused to start", error=str(error))
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Handlers: what each command's work is. One file a command."""

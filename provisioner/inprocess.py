@@ -1,0 +1,87 @@
+"""Delivery within the process, for machines without RabbitMQ: the same ledger, relay and handlers."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+
+import structlog
+
+from db.ledger import Claim
+from provisioner.transport import BrokerState, DatabaseAway, Intake
+
+log = structlog.get_logger(__name__)
+
+
+class InProcess:
+    """A queue in memory. What a dying process forgets, the ledger still has.
+
+    Args:
+        concurrency: commands worked on at once.
+    """
+
+    state: BrokerState = "in-process"
+
+    def __init__(self, *, concurrency: int) -> None:
+        self._concurrency = concurrency
+        self._queue: asyncio.Queue[Claim] = asyncio.Queue()
+        self._receiving = True
+        self._working = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def receiving(self) -> bool:
+        return self._receiving
+
+    @property
+    def in_hand(self) -> int:
+        return self._working + self._queue.qsize()
+
+    async def wait_up(self) -> None:
+        return
+
+    async def publish(self, claims: Sequence[Claim]) -> list[str | None]:
+        for claim in claims:
+            if claim.kind == "command":  # nobody can hear an event without a broker
+                self._queue.put_nowait(claim)
+        return [None] * len(claims)
+
+    async def ready(self) -> int | None:
+        return 0  # what waits here is counted as in hand, which other processes see too
+
+    async def run(self, intake: Intake) -> None:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self._concurrency):
+                group.create_task(self._work(intake))
+
+    async def stop_receiving(self) -> None:
+        self._receiving = False
+        while not self._queue.empty():  # the ledger publishes them again
+            with suppress(asyncio.QueueEmpty):
+                self._queue.get_nowait()
+
+    async def drained(self) -> None:
+        await self._idle.wait()
+
+    async def abandon(self) -> None:
+        return  # what is in hand runs within `run`, and is cancelled with it
+
+    async def _work(self, intake: Intake) -> None:
+        while True:
+            claim = await self._queue.get()
+            if not self._receiving:
+                return
+            self._working += 1
+            self._idle.clear()
+            try:
+                take = intake.signup if claim.signs_up else intake.command
+                await take(str(claim.id), claim.body)
+            except DatabaseAway:
+                await intake.database_back()
+                self._queue.put_nowait(claim)  # nothing was decided about it
+            except Exception:
+                log.exception("delivery failed", message_id=str(claim.id))
+            finally:
+                self._working -= 1
+                if not self._working:
+                    self._idle.set()

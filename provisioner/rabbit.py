@@ -1,0 +1,336 @@
+"""RabbitMQ: separate connections to publish and to consume, kept up by loops of their own.
+
+Plain connections rather than robust ones: what is lost is decided here, where the ledger is known, and
+every wait has a bound.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Final
+
+import aio_pika
+import structlog
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, AbstractIncomingMessage
+from aio_pika.exceptions import CONNECTION_EXCEPTIONS, DeliveryError, PublishError
+from yarl import URL
+
+from db.ledger import Claim
+from provisioner import metrics, topology
+from provisioner.transport import BrokerState, DatabaseAway, Intake
+
+log = structlog.get_logger(__name__)
+
+LOST: Final = (*CONNECTION_EXCEPTIONS, TimeoutError)
+HEARTBEAT: Final = 10
+"""Seconds; a peer that says nothing for some three of these is gone (AMQP 0-9-1, heartbeats)."""
+_RECONNECT_FIRST: Final = 0.2
+_RECONNECT_CAP: Final = 5.0
+_RETURNED: Final = "returned: no queue takes it"
+_TIMED_OUT: Final = "no confirm in time"
+
+
+class Rabbit:
+    """The broker's transport.
+
+    Args:
+        url: ``amqp://...``
+        prefetch: commands the broker hands over ahead.
+        concurrency: commands worked on at once.
+        publish_timeout: seconds one publish may take, its confirm included.
+    """
+
+    def __init__(self, url: str, *, prefetch: int, concurrency: int, publish_timeout: float) -> None:
+        address = URL(url)
+        if "heartbeat" not in address.query:
+            address = address.update_query(heartbeat=str(HEARTBEAT))
+        self._url = str(address)
+        self._prefetch = prefetch
+        self._publish_timeout = publish_timeout
+        self._up = asyncio.Event()
+        self._slots = asyncio.Semaphore(concurrency)
+        self._publisher: _Publisher | None = None
+        self._consuming: dict[str, AbstractChannel] = {}
+        self._stopping = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def state(self) -> BrokerState:
+        return "up" if self._up.is_set() else "down"
+
+    @property
+    def receiving(self) -> bool:
+        return bool(self._consuming)
+
+    @property
+    def in_hand(self) -> int:
+        return len(self._tasks)
+
+    async def wait_up(self) -> None:
+        await self._up.wait()
+
+    async def publish(self, claims: Sequence[Claim]) -> list[str | None]:
+        publisher = self._publisher
+        if publisher is None:
+            return ["no connection"] * len(claims)
+        outcomes = await asyncio.gather(*(self._publish(publisher, claim) for claim in claims))
+        # Returned: somebody took the queue or its binding away, and they must be declared again. Timed out:
+        # the confirm may still come, and a channel must never carry two messages of one id at once.
+        if _RETURNED in outcomes or _TIMED_OUT in outcomes:
+            publisher.stale.set()
+        return list(outcomes)
+
+    async def ready(self) -> int | None:
+        publisher = self._publisher
+        if publisher is None:
+            return None
+        try:
+            async with asyncio.timeout(self._publish_timeout):
+                with _lost_not_cancelled():
+                    return await publisher.ready()
+        except LOST:
+            return None
+
+    async def run(self, intake: Intake) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._kept_up("publisher", self._publishing))
+            group.create_task(self._kept_up("consumer", lambda: self._receiving(intake)))
+
+    async def stop_receiving(self) -> None:
+        self._stopping.set()
+        for tag, channel in list(self._consuming.items()):
+            with suppress(*LOST):
+                underlay = await channel.get_underlay_channel()
+                await underlay.basic_cancel(tag, timeout=self._publish_timeout)
+
+    async def drained(self) -> None:
+        while self._tasks:
+            await asyncio.wait(set(self._tasks))
+
+    async def abandon(self) -> None:
+        tasks = set(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _publish(self, publisher: "_Publisher", claim: Claim) -> str | None:
+        try:
+            async with asyncio.timeout(self._publish_timeout):
+                with metrics.confirming(), _lost_not_cancelled():
+                    await publisher.publish(claim)
+        except PublishError:
+            metrics.UNCONFIRMED.labels("returned").inc()
+            return _RETURNED
+        except DeliveryError:
+            metrics.UNCONFIRMED.labels("nacked").inc()
+            return "nacked: the queue is full or the broker could not store it"
+        except TimeoutError:
+            metrics.UNCONFIRMED.labels("timed_out").inc()
+            return _TIMED_OUT
+        except CONNECTION_EXCEPTIONS as error:
+            metrics.UNCONFIRMED.labels("connection_lost").inc()
+            return f"connection lost: {error!r}"
+        return None
+
+    async def _kept_up(self, name: str, session: Callable[[], Awaitable[None]]) -> None:
+        """Run a session, and again after it is lost, waiting a little longer each time it fails at once."""
+        delay = _RECONNECT_FIRST
+        loop = asyncio.get_running_loop()
+        while not self._stopping.is_set():
+            started = loop.time()
+            try:
+                with _lost_not_cancelled():
+                    await session()
+            except LOST as error:
+                log.warning("broker connection lost", connection=name, error=repr(error))
+            if loop.time() - started > _RECONNECT_CAP:
+                delay = _RECONNECT_FIRST
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, _RECONNECT_CAP)
+
+    async def _connect(self) -> AbstractConnection:
+        return await aio_pika.connect(self._url, timeout=self._publish_timeout)
+
+    async def _publishing(self) -> None:
+        """Declare the topology, then stand ready to publish until the connection or channel is lost."""
+        connection = await self._connect()
+        try:
+            async with asyncio.timeout(self._publish_timeout * 3):
+                declaring = await connection.channel()
+                await topology.declare(declaring)
+                await declaring.close()
+                self._publisher = await _Publisher.open(connection)
+            self._up.set()
+            log.info("broker up")
+            await self._publisher.lost()
+        finally:
+            self._up.clear()
+            self._publisher = None
+            await _close(connection)
+
+    async def _receiving(self, intake: Intake) -> None:
+        """Consume until the connection is lost or PostgreSQL is away; in that case wait for it then."""
+        await self._up.wait()  # the topology is there
+        connection = await self._connect()
+        session = _Session()
+        try:
+            channels = []
+            for queue, prefetch, take in (
+                (topology.COMMANDS_QUEUE, self._prefetch, intake.command),
+                (topology.SIGNUP_QUEUE, self._prefetch, intake.signup),
+                (topology.DEAD_QUEUE, 1, intake.dead),
+            ):
+                channel = await connection.channel()
+                await channel.set_qos(prefetch_count=prefetch)
+                source = await channel.get_queue(queue, ensure=False)
+
+                async def receive(message: AbstractIncomingMessage, take: _Take = take) -> None:
+                    # A task of our own: work goes on when the channel that brought it is lost.
+                    task = asyncio.create_task(self._receive(message, take, session))
+                    self._tasks.add(task)
+                    task.add_done_callback(self._tasks.discard)
+
+                underlay = await channel.get_underlay_channel()
+                underlay.on_consumer_cancel_callbacks.add(session.cancelled)
+                self._consuming[await source.consume(receive)] = channel
+                channels.append(channel)
+            await _first(
+                session.away.wait(), session.deleted.wait(), *(channel.closed() for channel in channels)
+            )
+        finally:
+            session.over = True
+            self._consuming.clear()
+            # Closing gives back, at once, whatever was handed over and not settled.
+            await _close(connection)
+        if session.deleted.is_set():
+            log.warning("queue deleted")
+            if self._publisher is not None:
+                self._publisher.stale.set()
+        if session.away.is_set():
+            await intake.database_back()
+
+    async def _receive(self, message: AbstractIncomingMessage, take: "_Take", session: "_Session") -> None:
+        try:
+            async with self._slots:
+                if session.over or session.away.is_set() or self._stopping.is_set():
+                    return  # delivered again when the channel closes
+                await take(message.message_id, message.body)
+            with _lost_not_cancelled():
+                await message.ack()
+        except DatabaseAway:
+            session.away.set()
+        except LOST as error:
+            log.warning("could not settle", message_id=message.message_id, error=repr(error))
+        except Exception:
+            # A defect of this program: delivered again as often as the delivery limit allows, the
+            # message comes back by the dead queue.
+            log.exception("delivery failed", message_id=message.message_id)
+            with suppress(*LOST):
+                await message.nack(requeue=True)
+
+
+_Take = Callable[[str | None, bytes], Awaitable[None]]
+
+
+class _Session:
+    """One connection's worth of receiving."""
+
+    def __init__(self) -> None:
+        self.away = asyncio.Event()
+        self.deleted = asyncio.Event()
+        self.over = False
+
+    def cancelled(self, _: object) -> None:
+        """Take note that the broker ended a consumer, as it does when somebody deletes the queue."""
+        self.deleted.set()
+
+
+class _Publisher:
+    """An open channel that confirms, and the exchanges published to."""
+
+    def __init__(
+        self,
+        channel: AbstractChannel,
+        probe: AbstractChannel,
+        commands: AbstractExchange,
+        events: AbstractExchange,
+        signup: AbstractExchange,
+    ) -> None:
+        self._channel = channel
+        self._probe = probe
+        self._commands = commands
+        self._events = events
+        self._signup = signup
+        self.stale = asyncio.Event()
+        """Set where the topology is not what was declared any more."""
+
+    @classmethod
+    async def open(cls, connection: AbstractConnection) -> "_Publisher":
+        channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+        return cls(
+            channel,
+            await connection.channel(),
+            await channel.get_exchange(topology.COMMANDS, ensure=False),
+            await channel.get_exchange(topology.EVENTS, ensure=False),
+            await channel.get_exchange(topology.SIGNUP, ensure=False),
+        )
+
+    async def publish(self, claim: Claim) -> None:
+        message = aio_pika.Message(
+            claim.body,
+            message_id=str(claim.id),
+            type=claim.type,
+            content_type="application/cloudevents+json",
+            delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+        )
+        if claim.kind == "command" and claim.signs_up:
+            await self._signup.publish(message, topology.SIGNUP_KEY, mandatory=True)
+        elif claim.kind == "command":
+            await self._commands.publish(message, topology.COMMANDS_KEY, mandatory=True)
+        else:
+            await self._events.publish(message, claim.type, mandatory=False)
+
+    async def ready(self) -> int:
+        ready = 0
+        for name in (topology.COMMANDS_QUEUE, topology.SIGNUP_QUEUE):
+            queue = await self._probe.declare_queue(name, passive=True)
+            ready += queue.declaration_result.message_count or 0
+        return ready
+
+    async def lost(self) -> None:
+        """Return when either channel is closed, by whomever, or the topology is stale."""
+        await _first(self._channel.closed(), self._probe.closed(), self.stale.wait())
+
+
+async def _first(*awaitables: Awaitable[object]) -> None:
+    """Return when the first is done; the others are no longer waited for."""
+    waits = [asyncio.ensure_future(awaitable) for awaitable in awaitables]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+
+
+@contextmanager
+def _lost_not_cancelled() -> Iterator[None]:
+    """Tell a lost connection from a cancellation: aiormq cancels what waits on a channel that it closes.
+
+    Unnoticed, that would end the caller's task in silence: a task group takes it for a cancelled child.
+
+    Raises:
+        ConnectionError: the connection was lost.
+    """
+    try:
+        yield
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise ConnectionError("closed while it was waited for") from error
+
+
+async def _close(connection: AbstractConnection) -> None:
+    with suppress(*LOST):
+        async with asyncio.timeout(2):
+            await connection.close()

@@ -1,0 +1,151 @@
+"""The relay: from the ledger to the transport. Several may run, since each leases what it claims.
+
+Woken by NOTIFY, it polls all the same. No lock is held while the network is waited for.
+"""
+
+import asyncio
+from contextlib import suppress
+
+import asyncpg
+import structlog
+from asyncpg import Pool
+
+from db import ledger
+from db.connection import Connection
+from db.ledger import Claim
+from provisioner import failures, metrics
+from provisioner.transport import Transport
+
+log = structlog.get_logger(__name__)
+
+_FIRST_DELAY = 0.5
+_LONGEST_DELAY = 30.0
+_PROBE_EVERY = 15.0
+_PROBE_TIMEOUT = 10.0
+_RECONNECT = 0.5
+"""Seconds between tries to listen again."""
+
+
+class Relay:
+    """Publishes what is due.
+
+    Args:
+        pool: the owner's connections.
+        url: the owner's address, for a listening connection of its own.
+        transport: where to.
+        batch: rows claimed at once.
+        lease: seconds a claim lasts; longer than a publish may take.
+        poll: seconds between looks when nothing wakes it.
+        in_flight: commands published and not handled, at most.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        url: str,
+        transport: Transport,
+        *,
+        batch: int,
+        lease: float,
+        poll: float,
+        in_flight: int,
+    ) -> None:
+        self._pool = pool
+        self._url = url
+        self._transport = transport
+        self._batch = batch
+        self._lease = lease
+        self._poll = poll
+        self._in_flight = in_flight
+        self._wake = asyncio.Event()
+
+    async def run(self) -> None:
+        """Publish until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._listen())
+            group.create_task(self._publish_for_ever())
+
+    async def _publish_for_ever(self) -> None:
+        while True:
+            await self._transport.wait_up()
+            self._wake.clear()
+            try:
+                claimed = await self.publish_due()
+                wait = 0.0 if claimed else await self._until_next()
+            except failures.NOT_NOW as error:
+                log.warning("ledger cannot be read", error=repr(error))
+                wait = _RECONNECT
+            try:
+                async with asyncio.timeout(wait):
+                    await self._wake.wait()
+                metrics.WAKE_UPS.labels("notify").inc()
+            except TimeoutError:
+                metrics.WAKE_UPS.labels("poll" if wait else "batch").inc()
+
+    async def publish_due(self) -> int:
+        """Claim what is due, publish it, and mark what was confirmed; return how many were claimed.
+
+        Where more may be due than a batch, the next one is claimed while the first is published: the broker
+        and the ledger keep each other waiting for nearly half of the time otherwise.
+        """
+        claims = await self._claim()
+        if len(claims) < self._batch:
+            return await self._deliver(claims)
+        # What is leased is still pending, and so holds back what comes after it.
+        return sum(await asyncio.gather(self._deliver(claims), self._claim_and_deliver()))
+
+    async def _claim(self) -> list[Claim]:
+        async with self._pool.acquire() as connection:
+            return await ledger.claim(
+                connection, limit=self._batch, lease=self._lease, in_flight=self._in_flight
+            )
+
+    async def _claim_and_deliver(self) -> int:
+        return await self._deliver(await self._claim())
+
+    async def _deliver(self, claims: list[Claim]) -> int:
+        if not claims:
+            return 0
+        outcomes = await self._transport.publish(claims)
+        confirmed = [claim for claim, error in zip(claims, outcomes, strict=True) if error is None]
+        async with self._pool.acquire() as connection:
+            if confirmed:
+                await ledger.mark_published(connection, confirmed)
+            for claim, error in zip(claims, outcomes, strict=True):
+                if error is not None:
+                    await self._not_published(connection, claim, error)
+        return len(claims)
+
+    async def _not_published(self, connection: Connection, claim: Claim, error: str) -> None:
+        delay = failures.backoff(claim.deliveries, base=_FIRST_DELAY, cap=_LONGEST_DELAY)
+        log.warning("not published", message_id=str(claim.id), type=claim.type, error=error)
+        await ledger.mark_unpublished(connection, claim, error=error, delay=delay)
+
+    async def _until_next(self) -> float:
+        async with self._pool.acquire() as connection:
+            due = await ledger.oldest_wait(connection)
+        # A row may be due and still wait, for an older command of its tenant or for room in flight: what
+        # ends such a wait notifies. What waited for an event was found by the look that follows each claim.
+        return self._poll if due is None or due <= 0 else min(due, self._poll)
+
+    async def _listen(self) -> None:
+        """Keep a connection listening; each new one wakes the relay, since a notice may have been lost."""
+        while True:
+            try:
+                connection = await asyncpg.connect(self._url, timeout=_PROBE_TIMEOUT)
+                try:
+                    gone = asyncio.Event()
+                    connection.add_termination_listener(lambda *_, gone=gone: gone.set())
+                    await connection.add_listener(ledger.CHANNEL, lambda *_: self._wake.set())
+                    self._wake.set()
+                    while not gone.is_set():
+                        # A half-open connection says nothing: ask it now and then.
+                        await connection.execute("SELECT 1", timeout=_PROBE_TIMEOUT)
+                        with suppress(TimeoutError):
+                            async with asyncio.timeout(_PROBE_EVERY):
+                                await gone.wait()
+                finally:
+                    connection.terminate()
+            except failures.NOT_NOW as error:
+                log.warning("not listening", error=repr(error))
+            await asyncio.sleep(_RECONNECT)

@@ -1,0 +1,67 @@
+"""Exchanges and queues, declared alike on RabbitMQ 3.10 and 4.x.
+
+A queue's arguments cannot change once it is there, hence the version in its name.
+"""
+
+from typing import Any, Final
+
+import msgspec
+from aio_pika import ExchangeType
+from aio_pika.abc import AbstractChannel
+
+from db import channels
+
+COMMANDS: Final = channels.COMMANDS
+EVENTS: Final = channels.EVENTS
+DEAD: Final = "tenantry.dead"
+SIGNUP: Final = channels.SIGNUP
+COMMANDS_QUEUE: Final = "tenantry.commands.v1"
+DEAD_QUEUE: Final = "tenantry.dead.v1"
+SIGNUP_QUEUE: Final = "tenantry.signup.v1"
+COMMANDS_KEY: Final = channels.COMMANDS_KEY
+SIGNUP_KEY: Final = channels.SIGNUP_KEY
+
+_QUORUM: Final[dict[str, Any]] = {"x-queue-type": "quorum"}
+_BOUNDED: Final[dict[str, Any]] = _QUORUM | {
+    "x-delivery-limit": 10,
+    "x-dead-letter-exchange": DEAD,
+    "x-dead-letter-strategy": "at-least-once",  # needs reject-publish (RabbitMQ manual, quorum queues)
+    "x-overflow": "reject-publish",
+    "x-max-length": 100_000,
+}
+
+
+class Queue(msgspec.Struct, frozen=True):
+    """A queue, and what it is bound to."""
+
+    name: str
+    exchange: str
+    key: str
+    arguments: dict[str, Any]
+
+
+EXCHANGES: Final = {
+    COMMANDS: ExchangeType.DIRECT,
+    EVENTS: ExchangeType.TOPIC,
+    SIGNUP: ExchangeType.DIRECT,
+    DEAD: ExchangeType.FANOUT,
+}
+QUEUES: Final = (
+    # Never -1, which loses messages on 3.10; 4.x would default to 20.
+    Queue(DEAD_QUEUE, DEAD, "", _QUORUM | {"x-delivery-limit": 1_000_000}),
+    Queue(COMMANDS_QUEUE, COMMANDS, COMMANDS_KEY, _BOUNDED),
+    Queue(SIGNUP_QUEUE, SIGNUP, SIGNUP_KEY, _BOUNDED),
+)
+
+
+async def declare(channel: AbstractChannel) -> None:
+    """Declare all of it, on a channel of its own: a refusal closes the channel.
+
+    Raises:
+        aio_pika.exceptions.AMQPError: the broker refuses, or is gone.
+    """
+    for name, kind in EXCHANGES.items():
+        await channel.declare_exchange(name, kind, durable=True)
+    for queue in QUEUES:
+        declared = await channel.declare_queue(queue.name, durable=True, arguments=queue.arguments)
+        await declared.bind(queue.exchange, queue.key)

@@ -1,0 +1,169 @@
+"""Upkeep: heartbeats, commands that a broker lost, and rows past their retention."""
+
+import asyncio
+import os
+import socket
+from uuid import UUID
+
+import structlog
+import uuid_utils.compat as uuid7
+from asyncpg import Pool
+
+from db import idempotency, ledger, tokens
+from db.connection import Connection
+from provisioner import failures
+from provisioner.transport import Transport
+
+log = structlog.get_logger(__name__)
+
+_SWEEP_EVERY = 3600.0
+_SWEEP = 1000
+
+
+class Stuck(Exception):  # noqa: N818 - reads as what the process is
+    """Messages wait, the broker is up, and this process has not received for too long."""
+
+
+class Upkeep:
+    """What a provisioner does beside its messages. Its watchdog ends a process that no longer receives.
+
+    Args:
+        pool: the owner's connections.
+        transport: whose state and load it reports.
+        interval: seconds between heartbeats.
+        silent_after: seconds after which another provisioner's heartbeat no longer counts.
+        republish_after: seconds a command may be published and in nobody's hands.
+        retention_days: of handled and published rows.
+        watchdog: seconds that it may go without receiving while messages wait.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        transport: Transport,
+        *,
+        interval: float,
+        silent_after: float,
+        republish_after: float,
+        retention_days: int,
+        watchdog: float,
+    ) -> None:
+        self._pool = pool
+        self._transport = transport
+        self._interval = interval
+        self._silent_after = silent_after
+        self._republish_after = republish_after
+        self._retention_days = retention_days
+        self._watchdog = watchdog
+        self._deaf_since: float | None = None
+        self.id: UUID = uuid7.uuid7()
+
+    async def take_over(self) -> None:
+        """Send again what a process that died on this host had in hand, where no broker would.
+
+        To be called before anything is published: what this process has in hand must not count.
+        """
+        if self._transport.state == "in-process":
+            async with self._pool.acquire() as connection:
+                await self._forget_the_dead(connection)
+                await self._recover(connection, older_than=0)
+
+    async def run(self) -> None:
+        """Beat until cancelled.
+
+        Raises:
+            Stuck: the watchdog says so.
+        """
+        loop = asyncio.get_running_loop()
+        looked = swept = loop.time()
+        first = True
+        while True:
+            try:
+                async with self._pool.acquire() as connection:
+                    await self._beat(connection)
+                    await self._watch(loop.time())
+                    if loop.time() - looked > self._republish_after / 2:
+                        looked = loop.time()
+                        await self._recover(connection, older_than=self._republish_after)
+                    if first or loop.time() - swept > _SWEEP_EVERY:
+                        swept = loop.time()
+                        while (
+                            await ledger.sweep(connection, days=self._retention_days, limit=_SWEEP) == _SWEEP
+                        ):
+                            await self._beat(connection)
+                        await idempotency.sweep(connection, days=self._retention_days)
+                        await tokens.sweep(connection, days=self._retention_days)
+                    first = False
+            except failures.NOT_NOW as error:
+                log.warning("no heartbeat", error=repr(error))
+            await asyncio.sleep(self._interval)
+
+    async def stop(self) -> None:
+        """Say goodbye, so that nobody counts on this process."""
+        async with self._pool.acquire() as connection:
+            await connection.execute("DELETE FROM shared.heartbeats WHERE id = $1", self.id)
+
+    async def _watch(self, now: float) -> None:
+        """Look whether this process still receives; PostgreSQL answers, or nobody would come this far.
+
+        Raises:
+            Stuck: it does not, though there is something to receive: a restart is what helps.
+        """
+        if self._transport.receiving or self._transport.state != "up":
+            self._deaf_since = None
+            return
+        self._deaf_since = self._deaf_since or now
+        if now - self._deaf_since > self._watchdog and await self._transport.ready():
+            raise Stuck(f"nothing received for {self._watchdog:g} s, though messages wait")
+
+    async def _beat(self, connection: Connection) -> None:
+        await connection.execute(
+            """
+            INSERT INTO shared.heartbeats (id, process, host, pid, broker, in_hand)
+            VALUES ($1, 'provisioner', $2, $3, $4, $5)
+            ON CONFLICT (id) DO UPDATE
+            SET broker = excluded.broker, in_hand = excluded.in_hand, seen_at = now()
+            """,
+            self.id,
+            socket.gethostname(),
+            os.getpid(),
+            self._transport.state,
+            self._transport.in_hand,
+        )
+        await connection.execute(
+            "DELETE FROM shared.heartbeats WHERE seen_at < now() - make_interval(secs => $1)",
+            self._silent_after * 4,
+        )
+
+    async def _forget_the_dead(self, connection: Connection) -> None:
+        """Delete the heartbeats of this host's processes that are no more: they hold nothing."""
+        rows = await connection.fetch(
+            "SELECT id, pid FROM shared.heartbeats WHERE host = $1", socket.gethostname()
+        )
+        dead = [row["id"] for row in rows if not _is_running(row["pid"])]
+        await connection.execute("DELETE FROM shared.heartbeats WHERE id = ANY($1)", dead)
+
+    async def _recover(self, connection: Connection, *, older_than: float) -> None:
+        ready = await self._transport.ready()
+        if ready is None:
+            return  # what the broker still has cannot be known now
+        in_hand = await connection.fetchval(
+            """
+            SELECT coalesce(sum(in_hand), 0) FROM shared.heartbeats
+            WHERE seen_at > now() - make_interval(secs => $1)
+            """,
+            self._silent_after,
+        )
+        count = await ledger.republish(connection, older_than=older_than, held=ready + in_hand)
+        if count:
+            log.warning("published again", commands=count)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # somebody else's, and so there
+    return True

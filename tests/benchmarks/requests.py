@@ -1,0 +1,132 @@
+"""``GET /todos/{id}`` through the API, beside the same answer from one schema and one statement."""
+
+import asyncio
+import os
+import statistics
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import asyncpg
+import httpx
+import msgspec
+from litestar import Litestar, get
+from litestar.datastructures import State
+
+from api.resources.todos import TodoOut
+from db.local.process import Process
+from db.local.waiting import free_port
+from db.names import quoted
+from db.settings import PROJECT
+from tests.benchmarks.servers import Figure, Servers
+from tests.processes import a_provisioner, an_api, environment, running
+from tests.support import Tenant, eventually, serving, sign_up
+
+_TENANTS = 20
+_CONNECTIONS = 16
+_SECONDS = 3.0
+_ROUNDS = 5
+
+
+def ceiling() -> Litestar:
+    """Make the application to compare with: the same shape, no tenants, no tokens."""
+    sql = f"SELECT {', '.join(TodoOut.__struct_fields__)} FROM {quoted(os.environ['SCHEMA'])}.todos WHERE id = $1"
+
+    @asynccontextmanager
+    async def pool(app: Litestar) -> AsyncIterator[None]:
+        async with asyncpg.create_pool(os.environ["OWNER_DATABASE_URL"], min_size=10, max_size=10) as opened:
+            app.state.pool = opened
+            yield
+
+    @get("/todos/{todo_id:int}")
+    async def read(state: State, todo_id: int) -> TodoOut:
+        async with state.pool.acquire() as connection:
+            row = await connection.fetchrow(sql, todo_id)
+        return TodoOut(*row)
+
+    return Litestar([read], lifespan=[pool], openapi_config=None, logging_config=None)
+
+
+async def measure(servers: Servers, home: Path) -> list[Figure]:
+    """Ask both by turns."""
+    config = msgspec.structs.replace(servers.config, log_level="error", concurrent_requests=0, amqp_url=None)
+    async with serving(config) as api, running(a_provisioner(config, home / "requests.log")):
+        tenants = [await sign_up(api, f"reader{number}") for number in range(_TENANTS)]
+        for tenant in tenants:
+            made = await api.post("/todos", headers=tenant.headers, json={"title": "Buy flour"})
+            assert made.status_code == 201, made.text
+    owner = await asyncpg.connect(config.require("owner_database_url"))
+    schema = await owner.fetchval("SELECT schema_name FROM shared.tenants WHERE slug = 'reader0'")
+    await owner.close()
+    process, base = an_api(config, home / "api.log")
+    port = free_port()
+    command = [
+        *(sys.executable, "-m", "granian", "--interface", "asgi", "--factory", "--no-ws"),
+        *("--host", "127.0.0.1", "--port", str(port), "--workers", "1", "tests.benchmarks.requests:ceiling"),
+    ]
+    given = {**environment(config), "SCHEMA": schema}
+    fixed = Process("ceiling", command, environment=given, log=home / "ceiling.log", directory=PROJECT)
+    ours, theirs = [], []
+    async with running(process), running(fixed):
+        await _up(f"{base}/health/ready")
+        await _up(f"http://127.0.0.1:{port}/todos/1")
+        for _ in range(_ROUNDS):
+            theirs.append(await _load(f"http://127.0.0.1:{port}", [{}]))
+            ours.append(await _load(base, [_headers(tenant) for tenant in tenants]))
+    middle_theirs, middle_ours = statistics.median(theirs), statistics.median(ours)
+    return [
+        Figure("GET /todos/{id}, ceiling: one schema, one statement", f"{middle_theirs:,.0f}/s"),
+        Figure(
+            f"GET /todos/{{id}}, the API, {_TENANTS} tenants",
+            f"{middle_ours:,.0f}/s",
+            f"{middle_ours / middle_theirs:.2f}",
+        ),
+    ]
+
+
+def _headers(tenant: Tenant) -> dict[str, str]:
+    return tenant.headers
+
+
+async def _up(url: str) -> None:
+    async with httpx.AsyncClient() as client:
+
+        async def answers() -> bool:
+            try:
+                return (await client.get(url)).status_code == 200
+            except httpx.TransportError:
+                return False
+
+        await eventually(answers, within=60, what=url)
+
+
+async def _load(base: str, headers: Sequence[dict[str, str]]) -> float:
+    """Return the answers a second that some connections get, each asking again as soon as it has one."""
+    until = time.perf_counter() + _SECONDS
+    tasks = (_ask(base, headers[number % len(headers)], until) for number in range(_CONNECTIONS))
+    return sum(await asyncio.gather(*tasks)) / _SECONDS
+
+
+async def _ask(base: str, headers: dict[str, str], until: float) -> int:
+    parts = urlsplit(base)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    lines = [
+        "GET /todos/1 HTTP/1.1",
+        f"host: {parts.netloc}",
+        *(f"{name}: {value}" for name, value in headers.items()),
+    ]
+    request = ("\r\n".join(lines) + "\r\n\r\n").encode()
+    answered = 0
+    while time.perf_counter() < until:
+        writer.write(request)
+        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+        assert head.startswith(b"http/1.1 200"), head
+        length = int(head.partition(b"content-length:")[2].split(b"\r\n", 1)[0])
+        await reader.readexactly(length)
+        answered += 1
+    writer.close()
+    await writer.wait_closed()
+    return answered

@@ -1,0 +1,217 @@
+"""Fixtures: a private PostgreSQL and a private RabbitMQ for the run, a migrated clone for each test.
+
+Nothing is mocked and nothing outside is used. What a test needs, it names.
+"""
+
+import asyncio
+import itertools
+import os
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import asyncpg
+import msgspec
+import pytest
+
+from db import bootstrap
+from db.local.debian import unpack_rabbitmq
+from db.local.postgres import PostgresServer
+from db.local.rabbitmq import RabbitNode, find_installation
+from db.settings import PROJECT, Settings
+from provisioner import topology
+from tests.leaks import watched
+from tests.support import (
+    APP_PASSWORD,
+    OWNER_PASSWORD,
+    Client,
+    Service,
+    Tenant,
+    provisioning,
+    serving,
+    sign_up,
+)
+
+TEMPLATE = "tenantry_template"
+
+# What Hypothesis remembers stays in the cache.
+os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(PROJECT / ".cache" / "hypothesis"))
+
+# A shell's own settings must not leak into the tests.
+for name in ("DATABASE_URL", "OWNER_DATABASE_URL", "SUPERUSER_DATABASE_URL", "AMQP_URL", "SIGNUP"):
+    os.environ.pop(name, None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_secret_in_logs() -> Iterator[None]:
+    """No log line of the whole run has a token, a password or a password's hash in it."""
+    with watched() as found:
+        yield
+    assert found == []
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """A PostgreSQL server for the run. Durability is off: a test that needs it starts its own."""
+    home = tmp_path_factory.mktemp("postgres")
+    server = PostgresServer(
+        home, settings={"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+    )
+    server.start()
+    yield server
+    server.stop()
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def template(postgres: PostgresServer) -> bootstrap.Bootstrapped:
+    """The database that each test gets a clone of: bootstrapped once, as an operator would."""
+    url = postgres.superuser_url.rpartition("/")[0] + f"/{TEMPLATE}"
+    return asyncio.run(bootstrap.bootstrap(url, owner_password=OWNER_PASSWORD, app_password=APP_PASSWORD))
+
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+async def superuser_url(postgres: PostgresServer, template: bootstrap.Bootstrapped) -> AsyncIterator[str]:
+    """A superuser's address of a fresh clone of the template."""
+    name = f"test_{next(_numbers)}"
+    server = await asyncpg.connect(postgres.superuser_url)
+    await server.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    url = postgres.superuser_url.rpartition("/")[0] + f"/{name}"
+    clone = await asyncpg.connect(url)
+    await bootstrap.prepare_database(clone, harden=False)  # functions' rights came with the clone
+    await clone.execute(f"REVOKE TEMPORARY ON DATABASE {name} FROM PUBLIC")
+    await clone.close()
+    yield url
+    await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await server.close()
+
+
+@pytest.fixture
+def config(superuser_url: str) -> Settings:
+    """Settings for the test's database, with short waits; commands are delivered in process."""
+    return Settings(
+        database_url=bootstrap.with_login(superuser_url, "tenantry_app", APP_PASSWORD),
+        owner_database_url=bootstrap.with_login(superuser_url, "tenantry_owner", OWNER_PASSWORD),
+        superuser_database_url=superuser_url,
+        signup="open",
+        rate_limit_per_minute=0,
+        login_rate_limit_per_minute=0,
+        address_rate_limit_per_minute=0,
+        log_format="console",
+        relay_poll=0.5,
+        heartbeat_interval=0.2,
+        retry_base=0.05,
+        retry_cap=0.5,
+        publish_timeout=5,
+    )
+
+
+@pytest.fixture(scope="session")
+def rabbit_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitNode]:
+    """A RabbitMQ node for the run, from an installed server or from unpacked packages."""
+    home = tmp_path_factory.mktemp("rabbitmq")
+    node = RabbitNode(home, find_installation() or unpack_rabbitmq())
+    node.start()
+    yield node
+    node.stop()
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture
+async def rabbit(rabbit_node: RabbitNode) -> AsyncIterator[RabbitNode]:
+    """The node, running and without any exchange or queue of ours before and after."""
+    if not rabbit_node.alive:
+        rabbit_node.start()
+    yield rabbit_node
+    if not rabbit_node.alive:
+        rabbit_node.start()
+    await topology_gone(rabbit_node.url)
+
+
+async def topology_gone(url: str) -> None:
+    """Delete whatever the provisioner declares."""
+    import aio_pika
+
+    async with await aio_pika.connect(url) as connection:
+        channel = await connection.channel()
+        for queue in topology.QUEUES:
+            await channel.queue_delete(queue.name)
+        for exchange in topology.EXCHANGES:
+            await channel.exchange_delete(exchange)
+
+
+@pytest.fixture
+def rabbit_config(config: Settings, rabbit: RabbitNode) -> Settings:
+    """`config`, with messages through RabbitMQ."""
+    return msgspec.structs.replace(config, amqp_url=rabbit.url)
+
+
+@pytest.fixture(params=["in-process", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)])
+def delivery(request: pytest.FixtureRequest, config: Settings) -> Settings:
+    """`config` for each of the two transports in turn."""
+    if request.param == "in-process":
+        return config
+    value: Settings = request.getfixturevalue("rabbit_config")
+    return value
+
+
+@pytest.fixture
+async def api(config: Settings) -> AsyncIterator[Client]:
+    """A client of the API. No provisioner runs unless a test asks for one."""
+    async with serving(config) as client:
+        yield client
+
+
+@pytest.fixture
+async def provisioner(config: Settings) -> AsyncIterator[Service]:
+    """A running provisioner that delivers in process."""
+    async with provisioning(config) as service:
+        yield service
+
+
+@pytest.fixture
+def new_tenant(api: Client, provisioner: Service) -> Callable[..., "asyncio.Future[Tenant]"]:
+    """Signs tenants up and waits until they are active."""
+
+    async def make(slug: str, **fields: object) -> Tenant:
+        return await sign_up(api, slug, **fields)
+
+    return make  # type: ignore[return-value]
+
+
+@pytest.fixture
+async def tenant(api: Client, provisioner: Service) -> Tenant:
+    """An active tenant."""
+    return await sign_up(api, "bakery")
+
+
+@pytest.fixture
+async def owner(config: Settings) -> AsyncIterator[asyncpg.Connection]:
+    """The owner's connection to the test's database."""
+    connection = await asyncpg.connect(config.require("owner_database_url"))
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def superuser(superuser_url: str) -> AsyncIterator[asyncpg.Connection]:
+    """A superuser's connection to the test's database."""
+    connection = await asyncpg.connect(superuser_url)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def app_login(config: Settings) -> AsyncIterator[asyncpg.Connection]:
+    """The API login's connection to the test's database."""
+    connection = await asyncpg.connect(config.require("database_url"))
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def operator_token(config: Settings) -> str:
+    """A fresh operator's token."""
+    return await bootstrap.mint_operator(config.require("owner_database_url"), "test")

@@ -1,0 +1,300 @@
+"""`make run`, as its user meets it: the supervisor in a process of its own, in a home of its own."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil  # type: ignore[import-untyped]
+import pytest
+
+from db.local.environment import read_configuration
+from db.local.installation import HIDE
+from db.local.waiting import free_port, wait_until
+
+pytestmark = pytest.mark.timeout(240)
+
+PROJECT = Path(__file__).parents[2]
+KEYS = {
+    "api",
+    "operator_token",
+    "tenant",
+    "database_url",
+    "owner_database_url",
+    "superuser_database_url",
+    "amqp_url",
+    "pids",
+}
+ADDRESSES = ("DATABASE_URL", "OWNER_DATABASE_URL", "SUPERUSER_DATABASE_URL", "AMQP_URL")
+
+
+class Run:
+    """One `make run` on ``home``; ``environment`` goes over the suite's own, without its addresses."""
+
+    def __init__(self, home: Path, **environment: str) -> None:
+        self.home = home
+        self.port = free_port()
+        self.output = home.with_name(f"{home.name}.out")
+        inherited = {name: value for name, value in os.environ.items() if name not in ADDRESSES}
+        self.environment = {
+            **inherited,
+            "TENANTRY_HOME": str(home),
+            "PORT": str(self.port),
+            HIDE: "1",  # starts in a second; the node has a test of its own
+            **environment,
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+        self._left: dict[str, Any] = {}
+
+    def start(self) -> None:
+        self._left = self.state  # what a killed predecessor left says nothing of this run
+        with self.output.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "db.local"],
+                cwd=PROJECT,
+                env=self.environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None
+        return self._process
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What run.json says now; nothing while this run has not written it."""
+        with contextlib.suppress(FileNotFoundError):
+            found: dict[str, Any] = json.loads((self.home / "run.json").read_text())
+            if found != self._left:
+                return found
+        return {}
+
+    @property
+    def told(self) -> str:
+        return self.output.read_text()
+
+    def until_active(self) -> dict[str, Any]:
+        assert wait_until(lambda: bool(self.state.get("tenant")) or self.process.poll() is not None, 90), (
+            self.told
+        )
+        assert self.process.poll() is None, self.told
+        return self.state
+
+    def until_pasteable(self) -> None:
+        assert wait_until(lambda: "Ctrl-C stops everything" in self.told, 30), self.told
+
+    def family(self) -> list[psutil.Process]:
+        """The supervisor and all that it started."""
+        leader = psutil.Process(self.process.pid)
+        return [leader, *leader.children(recursive=True)]
+
+    def stop(self, number: signal.Signals = signal.SIGINT) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(60)
+
+    def end(self) -> None:
+        """Leave nothing behind, whatever the test has come to: in good order, else by force."""
+        if self._process is not None and self._process.poll() is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.stop(signal.SIGTERM)
+                return
+            for member in self.family():
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    member.kill()
+            self._process.wait(10)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    run = Run(tmp_path_factory.mktemp("run") / "home")
+    run.start()
+    yield run
+    run.end()
+
+
+def todos(state: dict[str, Any]) -> list[str]:
+    tenant = state["tenant"]
+    headers = {"tenant": tenant["slug"], "Authorization": f"Bearer {tenant['api_key']}"}
+    answer = httpx.get(f"{state['api']}/todos", headers=headers, trust_env=False)
+    assert answer.status_code == 200, answer.text
+    return [item["title"] for item in answer.json()["items"]]
+
+
+def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
+    remaining = []
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                remaining.append(process)
+    return remaining
+
+
+def test_the_run_file_says_what_runs_and_only_its_owner_reads_it(run: Run) -> None:
+    state = run.until_active()
+    assert set(state) == KEYS
+    assert set(state["pids"]) == {"api", "provisioner", "postgres", "rabbitmq"}
+    assert state["api"] == f"http://127.0.0.1:{run.port}"
+    assert state["amqp_url"] is None
+    assert state["pids"]["rabbitmq"] is None
+    assert all(psutil.pid_exists(state["pids"][name]) for name in ("api", "provisioner", "postgres"))
+    for name in ("run.json", "secrets.json"):
+        assert (run.home / name).stat().st_mode & 0o777 == 0o600
+
+
+def test_the_first_tenant_is_active_and_answers_with_its_to_dos(run: Run) -> None:
+    state = run.until_active()
+    run.until_pasteable()
+    assert state["tenant"]["slug"] == "bakery"
+    assert todos(state) == ["Bake bread"]
+
+
+def test_the_terminal_shows_progress_and_lines_to_paste(run: Run) -> None:
+    run.until_active()
+    run.until_pasteable()
+    assert "messages are delivered in process" in run.told
+    assert "tenant bakery: active" in run.told
+    line = next(line for line in run.told.splitlines() if line.strip().endswith("/todos"))
+    answer = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True, timeout=30)
+    assert [item["title"] for item in json.loads(answer.stdout)["items"]] == ["Bake bread"]
+
+
+def test_the_operators_token_is_taken_by_the_api(run: Run) -> None:
+    state = run.until_active()
+    headers = {"Authorization": f"Bearer {state['operator_token']}"}
+    answer = httpx.get(f"{state['api']}/tenants/bakery", headers=headers, trust_env=False)
+    assert answer.status_code == 200, answer.text
+
+
+def test_each_program_is_told_its_own_addresses_only() -> None:
+    given = dict.fromkeys(ADDRESSES, "postgresql://a:b@127.0.0.1/c")
+    configuration = read_configuration(given)
+    assert set(configuration.api("app")) & set(ADDRESSES) == {"DATABASE_URL"}
+    assert set(configuration.provisioner("owner", "amqp")) & set(ADDRESSES) == {
+        "OWNER_DATABASE_URL",
+        "AMQP_URL",
+    }
+    assert set(configuration.provisioner("owner", None)) & set(ADDRESSES) == {"OWNER_DATABASE_URL"}
+
+
+@pytest.mark.parametrize("name", ["provisioner", "api", "postgres"])
+def test_what_is_killed_is_started_again(run: Run, name: str) -> None:
+    pid = run.until_active()["pids"][name]
+    os.kill(pid, signal.SIGKILL)
+    assert wait_until(lambda: run.state["pids"][name] not in {None, pid}, 30), run.told
+    state = run.state
+    assert psutil.pid_exists(state["pids"][name])
+
+    def serves() -> bool:
+        with contextlib.suppress(httpx.TransportError, AssertionError):
+            return "Bake bread" in todos(state)
+        return False
+
+    assert wait_until(serves, 30), run.told
+
+
+def test_a_second_run_on_the_same_home_is_refused(run: Run) -> None:
+    run.until_active()
+    second = subprocess.run(
+        [sys.executable, "-m", "db.local"],
+        cwd=PROJECT,
+        env={**run.environment, "PORT": str(free_port())},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert second.returncode == 1
+    assert f"in use: `make run` is running there (process {run.process.pid})" in second.stderr
+    assert run.state["tenant"]
+
+
+def test_an_interrupt_leaves_no_process_and_the_next_run_finds_the_same_data(run: Run) -> None:
+    before = run.until_active()
+    family = run.family()
+    assert run.stop(signal.SIGINT) == 0, run.told
+    assert not alive(family)
+    assert not (run.home / "run.json").exists()
+    run.start()
+    after = run.until_active()
+    assert after["tenant"] == before["tenant"]
+    assert after["operator_token"] == before["operator_token"]
+    assert todos(after) == ["Bake bread"]
+
+
+def test_a_killed_supervisor_leaves_no_process_and_its_home_is_usable_at_once(run: Run) -> None:
+    before = run.until_active()
+    family = run.family()
+    run.process.kill()
+    run.process.wait(10)
+    run.start()
+    after = run.until_active()
+    assert after["tenant"] == before["tenant"]
+    assert wait_until(lambda: not alive(family), 30)
+    assert todos(after) == ["Bake bread"]
+
+
+def test_a_hang_up_and_a_termination_stop_everything_too(run: Run) -> None:
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        run.until_active()
+        family = run.family()
+        assert run.stop(number) == 0, run.told
+        assert not alive(family)
+        run.start()
+
+
+@pytest.mark.rabbitmq
+def test_a_private_node_carries_the_messages_where_a_server_is_installed(tmp_path: Path) -> None:
+    run = Run(tmp_path / "home", **{HIDE: ""})
+    run.start()
+    try:
+        state = run.until_active()
+        if state["amqp_url"] is None:
+            pytest.skip("no RabbitMQ server is installed")
+        assert psutil.pid_exists(state["pids"]["rabbitmq"])
+        family = run.family()
+        assert run.stop() == 0, run.told
+        assert not alive(family)
+    finally:
+        run.end()
+
+
+def test_a_taken_port_is_a_clear_error(tmp_path: Path) -> None:
+    run = Run(tmp_path / "home")
+    with socket.create_server(("127.0.0.1", run.port)):
+        run.start()
+        assert run.process.wait(30) == 1
+    assert f"port {run.port} is taken" in run.told
+    assert not (run.home / "run.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"PORT": "many"}, "PORT: expected a number from 0 to 65535, not 'many'"),
+        ({"WEB_CONCURRENCY": "0"}, "WEB_CONCURRENCY: expected a number from 1 to 256, not '0'"),
+        ({"DATABASE_URL": "postgresql://a:b@127.0.0.1/c"}, "neither OWNER_DATABASE_URL nor SUPERUSER"),
+        ({"OWNER_DATABASE_URL": "postgresql://a:b@127.0.0.1/c"}, "without DATABASE_URL"),
+        ({"SIGNUP": "perhaps"}, "SIGNUP:"),
+    ],
+)
+def test_an_environment_that_cannot_be_is_a_clear_error(
+    tmp_path: Path, environment: dict[str, str], message: str
+) -> None:
+    run = Run(tmp_path / "home", **environment)
+    run.start()
+    try:
+        assert run.process.wait(30) == 1, run.told
+        assert message in run.told
+        assert "Traceback" not in run.told
+    finally:
+        run.end()

@@ -1,0 +1,12 @@
+"""Factories: valid inputs, drawn by polyfactory from the API's own types."""
+
+from polyfactory.factories.msgspec_factory import MsgspecFactory
+
+from api.resources.todos import TodoIn
+
+
+class TodoFactory(MsgspecFactory[TodoIn]):
+    """To-dos with whatever titles the type allows, and no owner."""
+
+    __random_seed__ = 20
+    owner_id = None

@@ -1,0 +1,113 @@
+"""What reaches the queue by another way than the ledger: copies, forgeries and rubbish."""
+
+import asyncio
+from uuid import uuid4
+
+import aio_pika
+import asyncpg
+import pytest
+from aio_pika.abc import AbstractChannel
+
+from db.settings import Settings
+from provisioner import topology
+from tests.invariants import Healed
+from tests.listener import waiting
+from tests.support import becomes, eventually, provisioning, requested, serving, sign_up
+
+pytestmark = pytest.mark.rabbitmq
+
+
+async def slip_in(channel: AbstractChannel, body: bytes, message_id: str | None = None) -> None:
+    """Publish straight to the exchange of commands."""
+    exchange = await channel.get_exchange(topology.COMMANDS, ensure=False)
+    message = aio_pika.Message(body, message_id=message_id, delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
+    await exchange.publish(message, topology.COMMANDS_KEY, mandatory=True)
+
+
+async def test_ten_copies_at_once_have_one_effect(
+    rabbit_config: Settings, owner: asyncpg.Connection, channel: AbstractChannel, healed: Healed
+) -> None:
+    await topology.declare(channel)
+    async with serving(rabbit_config) as api:
+        tenant = await requested(api, "bakery")
+        command = await owner.fetchrow("SELECT id, payload FROM shared.messages WHERE kind = 'command'")
+        assert command is not None
+        copies = (slip_in(channel, command["payload"].encode(), str(command["id"])) for _ in range(10))
+        await asyncio.gather(*copies)
+        assert await waiting(channel) == 10
+        async with provisioning(rabbit_config), provisioning(rabbit_config):
+            await becomes(api, tenant, "active")
+            await healed(amqp_url=rabbit_config.amqp_url)
+    assert await owner.fetchval("SELECT count(*) FROM shared.messages WHERE status = 'parked'") == 0
+
+
+UNKNOWN = str(uuid4())
+RUBBISH: dict[str, tuple[bytes, str | None]] = {
+    "bad JSON": (b"{not json", UNKNOWN),
+    "an unknown type": (
+        b'{"specversion": "1.0", "id": "1", "source": "x", "type": "tenant.flatten"}',
+        UNKNOWN,
+    ),
+    "a wrong schema": (b'{"type": "tenant.provision", "data": {"tenant_id": 17}}', UNKNOWN),
+    "ten megabytes": (b"x" * 10_000_000, UNKNOWN),
+    "no message id": (b'{"forged": true}', None),
+    "an id that is none": (b'{"forged": 1}', "'; DROP TABLE shared.messages; --"),
+    "nothing at all": (b"", None),
+    "bytes that are no text": (bytes(range(256)), "\N{SNOWMAN}"),
+}
+
+
+async def test_rubbish_is_parked_once_and_the_consumer_lives_on(
+    rabbit_config: Settings, owner: asyncpg.Connection, channel: AbstractChannel, healed: Healed
+) -> None:
+    async with serving(rabbit_config) as api, provisioning(rabbit_config):
+        await sign_up(api, "before")
+        for body, message_id in RUBBISH.values():
+            for _ in range(2):
+                await slip_in(channel, body, message_id)
+
+        async def parked() -> bool:
+            rows = await owner.fetch(
+                "SELECT type, status, error_class, raw_body FROM shared.messages WHERE status = 'parked'"
+            )
+            assert {tuple(row)[:3] for row in rows} == {("unknown", "parked", "unknown")}
+            assert sorted(row["raw_body"] for row in rows) == sorted(body for body, _ in RUBBISH.values())
+            return True
+
+        await eventually(parked, within=60, what="everything parked")
+        await sign_up(api, "after")
+        await healed(amqp_url=rabbit_config.amqp_url)
+
+
+async def test_a_forged_message_with_the_id_of_a_handled_command_does_nothing(
+    rabbit_config: Settings, owner: asyncpg.Connection, channel: AbstractChannel, healed: Healed
+) -> None:
+    async with serving(rabbit_config) as api, provisioning(rabbit_config):
+        await sign_up(api, "bakery")
+        await sign_up(api, "victim")
+        await healed(amqp_url=rabbit_config.amqp_url)
+        everything = (
+            "SELECT (SELECT json_agg(t) FROM shared.tenants t), (SELECT json_agg(m) FROM shared.messages m)"
+        )
+        before = await owner.fetchrow(everything)
+        (handled, _) = await owner.fetch("SELECT id FROM shared.messages WHERE kind = 'command' ORDER BY id")
+        forged = b'{"type": "tenant.purge", "data": {"tenant_id": "%s"}}' % str(uuid4()).encode()
+        await slip_in(channel, forged, str(handled["id"]))
+        await sign_up(api, "behind")  # came after it, so it has been dealt with
+        await healed(amqp_url=rabbit_config.amqp_url)
+        await owner.execute("DELETE FROM shared.messages WHERE payload ->> 'subject' = 'behind'")
+        after = await owner.fetchrow(everything.replace("tenants t", "tenants t WHERE slug <> 'behind'"))
+        assert after == before
+
+
+async def test_a_forged_body_under_the_id_of_an_open_command_is_not_read(
+    rabbit_config: Settings, owner: asyncpg.Connection, channel: AbstractChannel, healed: Healed
+) -> None:
+    await topology.declare(channel)
+    async with serving(rabbit_config) as api:
+        tenant = await requested(api, "bakery")
+        command = await owner.fetchval("SELECT id FROM shared.messages WHERE kind = 'command'")
+        await slip_in(channel, b'{"type": "tenant.purge", "data": {}}', str(command))
+        async with provisioning(rabbit_config):
+            await becomes(api, tenant, "active")  # as the ledger says
+            await healed(amqp_url=rabbit_config.amqp_url)

@@ -1,0 +1,109 @@
+"""The relay dies, is not woken, or has company: each message still goes out, and has one effect."""
+
+import asyncio
+
+import asyncpg
+import pytest
+from aio_pika.abc import AbstractChannel
+from msgspec.structs import replace
+
+from db.settings import Settings
+from tests.invariants import Healed
+from tests.listener import Heard, waiting
+from tests.processes import forked
+from tests.support import becomes, eventually, provisioning, requested, serving
+
+GATE = 4711
+"""The advisory lock before which `gate` holds the mark of what was published."""
+
+
+@pytest.fixture
+async def gate(superuser: asyncpg.Connection) -> None:
+    """Holds whoever marks a message as published, for as long as the lock `GATE` is somebody's."""
+    await superuser.execute(
+        f"""
+        CREATE FUNCTION shared.gate() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN PERFORM pg_advisory_xact_lock_shared({GATE}); RETURN NEW; END $$;
+        CREATE TRIGGER gate BEFORE UPDATE ON shared.messages FOR EACH ROW
+        WHEN (NEW.status = 'published' AND OLD.status = 'pending') EXECUTE FUNCTION shared.gate()
+        """
+    )
+
+
+@pytest.mark.rabbitmq
+async def test_killed_between_publish_and_mark(
+    rabbit_config: Settings,
+    owner: asyncpg.Connection,
+    superuser: asyncpg.Connection,
+    gate: None,
+    heard: Heard,
+    channel: AbstractChannel,
+    healed: Healed,
+) -> None:
+    config = replace(rabbit_config, relay_lease=1.0)
+    async with serving(config) as api:
+        await superuser.execute(f"SELECT pg_advisory_lock({GATE})")
+        async with forked(config) as first:
+            tenant = await requested(api, "bakery")
+
+            async def published_and_not_marked() -> bool:
+                return len(heard) == 1 and bool(
+                    await owner.fetchval(
+                        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+                        " AND wait_event = 'advisory' AND query LIKE '%published_at = now()%'"
+                    )
+                )
+
+            await eventually(published_and_not_marked, what="a message at the broker without its mark")
+            await first.kill()
+        # The broker has the command, the ledger does not know.
+        assert await eventually(lambda: waiting(channel), what="the command back in its queue") == 1
+        rows = await owner.fetch("SELECT status, deliveries FROM shared.messages")
+        assert [tuple(row) for row in rows] == [("pending", 1), ("pending", 1)]
+        # Its own statement, which still waits in PostgreSQL, must not mark them after its death.
+        await superuser.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event = 'advisory'"
+        )
+        await superuser.execute(f"SELECT pg_advisory_unlock({GATE})")
+        async with forked(config):
+            await becomes(api, tenant, "active")
+            await healed(amqp_url=config.amqp_url)
+        (event,) = await owner.fetch("SELECT id FROM shared.messages WHERE type = 'tenant.requested'")
+        assert heard.times(event["id"]) == 2  # once more, with the same id
+
+
+async def test_a_lost_notice_is_made_up_for_by_polling(
+    delivery: Settings, superuser: asyncpg.Connection, healed: Healed
+) -> None:
+    config = replace(delivery, relay_poll=0.2)
+    async with serving(config) as api, provisioning(config):
+        triggers = await superuser.fetch(
+            "SELECT tgname FROM pg_trigger WHERE tgrelid = 'shared.messages'::regclass AND NOT tgisinternal"
+        )
+        assert triggers
+        for trigger in triggers:
+            await superuser.execute(f"DROP TRIGGER {trigger['tgname']} ON shared.messages")
+        notices = asyncio.Event()
+        await superuser.add_listener("tenantry_ledger", lambda *_: notices.set())
+        tenant = await requested(api, "bakery")
+        await becomes(api, tenant, "active")
+        await healed(amqp_url=config.amqp_url)
+        assert not notices.is_set()
+
+
+@pytest.mark.rabbitmq
+async def test_two_relays_publish_each_message_once(
+    rabbit_config: Settings, owner: asyncpg.Connection, heard: Heard, healed: Healed
+) -> None:
+    async with serving(rabbit_config) as api:
+        tenants = [await requested(api, f"shop{number}") for number in range(20)]
+        # Small batches, so that both have something to do.
+        config = replace(rabbit_config, relay_batch=3)
+        async with provisioning(config), provisioning(config):
+            for tenant in tenants:
+                await becomes(api, tenant, "active", within=40)
+            await healed(amqp_url=config.amqp_url)
+    assert await owner.fetchval("SELECT max(deliveries) FROM shared.messages WHERE kind = 'event'") == 1
+    assert {len(bodies) for bodies in heard.values()} == {1}
+    assert len(heard) == 2 * len(tenants)

@@ -1,0 +1,262 @@
+"""The consumer: whatever comes twice, late or broken, effects happen once and nothing is lost."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import cast
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from db.contracts import Command
+from db.ledger import Entry, Failure
+from db.migrations.lineage import lineage
+from db.registry import Tenant
+from db.settings import Settings
+from db.signup import sign_up
+from provisioner.consumer import Consumer, Policy
+from provisioner.handlers.handler import Handler, Outcome
+from provisioner.handlers.provision import Provision
+from tests.support import one
+
+POLICY = Policy(attempts=8, retry_base=0.01, retry_cap=0.1, lock_timeout=1)
+
+
+@pytest.fixture
+async def pool(config: Settings) -> AsyncIterator[asyncpg.Pool]:
+    async with asyncpg.create_pool(config.require("owner_database_url"), min_size=1, max_size=12) as pool:
+        yield pool
+
+
+@pytest.fixture
+def provision(config: Settings) -> Provision:
+    return Provision(lineage("tenant", config.alembic_config))
+
+
+@pytest.fixture
+def consumer(pool: asyncpg.Pool, provision: Provision) -> Consumer:
+    return Consumer(pool, {"tenant.provision": provision}, POLICY)
+
+
+async def pending(owner: asyncpg.Connection, slug: str = "bakery") -> tuple[Tenant, UUID]:
+    """Return a signed-up tenant and the id of its command."""
+    async with owner.transaction():
+        made = await sign_up(owner, name=slug, slug=slug)
+    message_id = await owner.fetchval(
+        "SELECT id FROM shared.messages WHERE tenant_id = $1 AND kind = 'command'", made.tenant.id
+    )
+    return made.tenant, message_id
+
+
+async def message(owner: asyncpg.Connection, message_id: UUID) -> asyncpg.Record:
+    return await one(owner, "SELECT * FROM shared.messages WHERE id = $1", message_id)
+
+
+async def tenant_status(owner: asyncpg.Connection, tenant: Tenant) -> str:
+    return str(await owner.fetchval("SELECT status FROM shared.tenants WHERE id = $1", tenant.id))
+
+
+async def events(owner: asyncpg.Connection, tenant: Tenant) -> list[str]:
+    rows = await owner.fetch(
+        "SELECT type FROM shared.messages WHERE tenant_id = $1 AND kind = 'event' ORDER BY id", tenant.id
+    )
+    return [row["type"] for row in rows]
+
+
+async def test_ten_copies_at_once_have_one_effect(consumer: Consumer, owner: asyncpg.Connection) -> None:
+    tenant, message_id = await pending(owner)
+    await asyncio.gather(*(consumer.command(str(message_id), b"{}") for _ in range(10)))
+    row = await message(owner, message_id)
+    while row["status"] != "handled":  # a copy that found the tenant busy had it delivered again
+        await consumer.command(str(message_id), b"{}")
+        row = await message(owner, message_id)
+    assert await tenant_status(owner, tenant) == "active"
+    assert (await events(owner, tenant)).count("tenant.provisioned") == 1
+    assert (
+        await owner.fetchval("SELECT count(*) FROM pg_namespace WHERE nspname = $1", tenant.schema_name) == 1
+    )
+
+
+async def test_a_late_copy_of_a_handled_command_changes_nothing(
+    consumer: Consumer, owner: asyncpg.Connection
+) -> None:
+    tenant, message_id = await pending(owner)
+    await consumer.command(str(message_id), b"{}")
+    before = await one(owner, "SELECT * FROM shared.tenants WHERE id = $1", tenant.id)
+    await consumer.command(str(message_id), b"{}")
+    assert await one(owner, "SELECT * FROM shared.tenants WHERE id = $1", tenant.id) == before
+    assert (await message(owner, message_id))["attempts"] == 1
+
+
+async def test_the_command_of_a_deleted_tenant_is_superseded(
+    consumer: Consumer, owner: asyncpg.Connection
+) -> None:
+    tenant, message_id = await pending(owner)
+    await owner.execute(
+        "UPDATE shared.tenants SET status = 'deleted', status_before = 'pending' WHERE id = $1", tenant.id
+    )
+    await consumer.command(str(message_id), b"{}")
+    assert (await message(owner, message_id))["status"] == "superseded"
+    assert await owner.fetchval("SELECT to_regnamespace($1)", tenant.schema_name) is None
+
+
+async def test_a_busy_tenant_is_come_back_to_without_spending_an_attempt(
+    consumer: Consumer, owner: asyncpg.Connection
+) -> None:
+    tenant, message_id = await pending(owner)
+    async with owner.transaction():
+        await owner.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", str(tenant.id))
+        await consumer.command(str(message_id), b"{}")
+    row = await message(owner, message_id)
+    assert (row["status"], row["attempts"]) == ("pending", 0)
+    await consumer.command(str(message_id), b"{}")
+    assert await tenant_status(owner, tenant) == "active"
+
+
+async def test_a_permanent_failure_parks_the_message_and_leaves_no_schema(
+    consumer: Consumer, owner: asyncpg.Connection
+) -> None:
+    tenant, message_id = await pending(owner)
+    await owner.execute(f"CREATE SCHEMA {tenant.schema_name}")  # so that CREATE SCHEMA fails
+    await consumer.command(str(message_id), b"{}")
+    row = await message(owner, message_id)
+    assert (row["status"], row["error_class"]) == ("parked", "DuplicateSchemaError")
+    assert "DuplicateSchemaError" in row["traceback"]
+    assert await tenant_status(owner, tenant) == "failed"
+    assert await events(owner, tenant) == [
+        "tenant.requested",
+        "tenant.provisioning_failed",
+        "message.parked",
+    ]
+    assert await owner.fetchval("SELECT to_regrole($1)", tenant.schema_name) is None  # rolled back with it
+
+
+async def test_a_transient_failure_waits_in_the_ledger(
+    consumer: Consumer, owner: asyncpg.Connection, pool: asyncpg.Pool
+) -> None:
+    tenant, message_id = await pending(owner)
+    async with pool.acquire() as other, other.transaction():
+        await other.execute("LOCK TABLE shared.pending_admins IN ACCESS EXCLUSIVE MODE")
+        await consumer.command(str(message_id), b"{}")
+    row = await message(owner, message_id)
+    assert (row["status"], row["error_class"], row["attempts"]) == ("pending", "LockNotAvailableError", 1)
+    assert row["leased_until"] is None
+    assert await tenant_status(owner, tenant) == "provisioning"
+    await consumer.command(str(message_id), b"{}")
+    assert await tenant_status(owner, tenant) == "active"
+
+
+async def test_transient_failures_are_parked_at_the_limit(
+    consumer: Consumer, owner: asyncpg.Connection, pool: asyncpg.Pool
+) -> None:
+    tenant, message_id = await pending(owner)
+    await owner.execute("UPDATE shared.messages SET attempts = 7 WHERE id = $1", message_id)
+    async with pool.acquire() as other, other.transaction():
+        await other.execute("LOCK TABLE shared.pending_admins IN ACCESS EXCLUSIVE MODE")
+        await consumer.command(str(message_id), b"{}")
+    assert (await message(owner, message_id))["status"] == "parked"
+    assert await tenant_status(owner, tenant) == "failed"
+
+
+async def test_attempts_that_never_ended_are_a_crash_loop(
+    consumer: Consumer, owner: asyncpg.Connection
+) -> None:
+    tenant, message_id = await pending(owner)
+    await owner.execute("UPDATE shared.messages SET attempts = 8 WHERE id = $1", message_id)
+    await consumer.command(str(message_id), b"{}")
+    row = await message(owner, message_id)
+    assert (row["status"], row["error_class"]) == ("parked", "crash_loop")
+    assert await tenant_status(owner, tenant) == "failed"
+    assert await owner.fetchval("SELECT to_regnamespace($1)", tenant.schema_name) is None
+
+
+async def test_a_command_that_breaks_its_contract_is_parked(
+    consumer: Consumer, owner: asyncpg.Connection
+) -> None:
+    tenant, message_id = await pending(owner)
+    await owner.execute(
+        """UPDATE shared.messages SET payload = jsonb_set(payload, '{data}', '{"tenant": 1}') WHERE id = $1""",
+        message_id,
+    )
+    await consumer.command(str(message_id), b"{}")
+    row = await message(owner, message_id)
+    assert (row["status"], row["error_class"]) == ("parked", "ContractError")
+    assert await tenant_status(owner, tenant) == "failed"
+
+
+@pytest.mark.parametrize("message_id", [None, "", "not-a-uuid", str(UUID(int=7))])
+async def test_what_the_ledger_does_not_know_is_parked_as_unknown_once(
+    consumer: Consumer, owner: asyncpg.Connection, message_id: str | None
+) -> None:
+    for _ in range(2):
+        await consumer.command(message_id, b'{"forged": true}')
+    row = await one(owner, "SELECT type, status, raw_body FROM shared.messages")
+    assert tuple(row) == ("unknown", "parked", b'{"forged": true}')
+
+
+async def test_a_dead_letter_goes_back_to_pending_and_is_parked_only_at_its_limit(
+    consumer: Consumer, owner: asyncpg.Connection
+) -> None:
+    tenant, message_id = await pending(owner)
+    await owner.execute(
+        "UPDATE shared.messages SET attempts = 3, status = 'published' WHERE id = $1", message_id
+    )
+    await consumer.dead(str(message_id), b"{}")
+    assert (await message(owner, message_id))["status"] == "pending"
+    await owner.execute(
+        "UPDATE shared.messages SET attempts = 8, status = 'published' WHERE id = $1", message_id
+    )
+    await consumer.dead(str(message_id), b"{}")
+    row = await message(owner, message_id)
+    assert (row["status"], row["error_class"]) == ("parked", "crash_loop")
+    assert await tenant_status(owner, tenant) == "failed"
+
+
+class Waiting:
+    """A handler that stops in the middle of its work until it is cut off."""
+
+    def __init__(self) -> None:
+        self.reached = asyncio.Event()
+
+    async def begin(self, _connection: object, _tenant: Tenant) -> bool:
+        return True
+
+    async def work(self, _connection: object, _tenant: Tenant, _entry: Entry, _command: Command) -> Outcome:
+        self.reached.set()
+        await asyncio.Event().wait()
+        return "handled"
+
+    async def gave_up(self, _c: object, _t: Tenant, _e: Entry, _f: Failure) -> None:
+        raise AssertionError("nobody gave up")
+
+
+async def test_work_cut_off_by_a_shutdown_gives_its_attempt_back(
+    pool: asyncpg.Pool, owner: asyncpg.Connection
+) -> None:
+    _, message_id = await pending(owner)
+    handler = Waiting()
+    checked = cast("Handler", handler)
+    consumer = Consumer(pool, {"tenant.provision": checked}, POLICY)
+    task = asyncio.create_task(consumer.command(str(message_id), b"{}"))
+    await asyncio.wait_for(handler.reached.wait(), 10)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    row = await message(owner, message_id)
+    assert (row["status"], row["attempts"]) == ("pending", 0)
+
+
+async def test_a_failures_values_are_not_kept(consumer: Consumer, owner: asyncpg.Connection) -> None:
+    """PostgreSQL's DETAIL quotes the row that was refused; a row may hold anything."""
+    tenant, message_id = await pending(owner)
+    await owner.execute(
+        "INSERT INTO shared.pending_admins (tenant_id, email, first_name, password_hash)"
+        " VALUES ($1, 'ann@example.com', 'Ann', 'canary-hash')",
+        tenant.id,
+    )
+    await owner.execute("ALTER TABLE shared.pending_admins ALTER COLUMN email DROP NOT NULL")
+    await owner.execute("UPDATE shared.pending_admins SET email = NULL")
+    await consumer.command(str(message_id), b"{}")
+    row = await message(owner, message_id)
+    assert (row["status"], row["error_class"]) == ("parked", "NotNullViolationError")
+    assert "canary-hash" not in f"{row['last_error']}{row['traceback']}"

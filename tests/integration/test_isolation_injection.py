@@ -1,0 +1,369 @@
+"""Injection: a route that puts a client's text into its SQL, and what an attacker makes of it.
+
+The route is in this file, and as careless as can be: it even shows PostgreSQL's error messages. On a
+hardened database all that it gives away is the tenant's own; on a control database without the hardening
+the same requests read the neighbour's canary, so that the corpus is known to bite.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import asyncpg
+import httpx
+import msgspec
+import pytest
+from litestar import get
+from litestar.params import FromQuery
+
+from api.access import TenantRequest, tenant
+from api.app import create_app
+from api.cli.doctor import examine
+from db import bootstrap, hardening
+from db.settings import Settings
+from tests.isolation import Resident, settle
+from tests.support import APP_PASSWORD, OWNER_PASSWORD, Client, held
+
+
+@get("/prepared", opt=tenant("todos:read"))
+async def prepared(request: TenantRequest, q: FromQuery[str]) -> dict[str, Any]:
+    """Run a statement with the client's text in it as the application does: prepared, one at a time."""
+    assert request.auth.tenant is not None
+    try:
+        async with request.auth.transaction() as transaction:
+            rows = await transaction._connection.fetch(
+                f"SELECT title FROM {request.auth.tenant.schema_name}.todos WHERE title = '{q}'"
+            )
+    except asyncpg.PostgresError as error:
+        return {"sqlstate": error.sqlstate, "message": str(error)}
+    return {"rows": [str(row[0]) for row in rows]}
+
+
+@get("/stacked", opt=tenant("todos:read"))
+async def stacked(request: TenantRequest, q: FromQuery[str]) -> dict[str, Any]:
+    """Run it as the application never does: as text, which may be several statements."""
+    assert request.auth.tenant is not None
+    try:
+        async with request.auth.transaction() as transaction:
+            await transaction._connection.execute(
+                f"SELECT title FROM {request.auth.tenant.schema_name}.todos WHERE title = '{q}'"
+            )
+    except asyncpg.PostgresError as error:
+        return {"sqlstate": error.sqlstate, "message": str(error)}
+    return {"rows": []}
+
+
+@asynccontextmanager
+async def vulnerable(config: Settings) -> AsyncIterator[Client]:
+    """The API with the two routes, and a single connection, so that each request inherits the last one's."""
+    app = create_app(msgspec.structs.replace(config, pool_size=1))
+    app.register(prepared)
+    app.register(stacked)
+    async with held(app.lifespan()):
+        transport = httpx.ASGITransport(app=cast("Any", app), raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://testserver.local") as client:
+            yield client
+
+
+@pytest.fixture
+async def unhardened(superuser_url: str) -> AsyncIterator[Settings]:
+    """Settings for the control: another database on the same server, and what PostgreSQL gives PUBLIC."""
+    url = superuser_url + "_control"
+    made = await bootstrap.bootstrap(
+        url, owner_password=OWNER_PASSWORD, app_password=APP_PASSWORD, harden=False
+    )
+    connection = await asyncpg.connect(url)
+    await connection.execute(f"GRANT TEMPORARY ON DATABASE {url.rpartition('/')[2]} TO PUBLIC")
+    await connection.close()
+    yield Settings(
+        database_url=made.app_url, owner_database_url=made.owner_url, signup="open", log_format="console"
+    )
+    server = await asyncpg.connect(superuser_url)
+    await server.execute(f"DROP DATABASE {url.rpartition('/')[2]} WITH (FORCE)")
+    await server.close()
+
+
+async def neighbours(config: Settings) -> tuple[Resident, Resident]:
+    """Make the attacker's tenant and the victim's."""
+    owner = await asyncpg.connect(config.require("owner_database_url"))
+    try:
+        attacker, victim = await settle(owner, config, ["attacker", "victim"])
+    finally:
+        await owner.close()
+    return attacker, victim
+
+
+# Each makes one column of text. `become` is a row whose column x shows that the role was changed first.
+BECOME = "(SELECT set_config('role', '{victim}', true) AS x) AS become"
+READ = "SELECT title FROM {victim}.todos"
+STEALS = {
+    "ts_stat": (
+        f"SELECT string_agg(word, ' ') FROM {BECOME}, LATERAL ts_stat("
+        "CASE WHEN become.x <> '' THEN 'SELECT to_tsvector(''simple'', title) FROM {victim}.todos' END)"
+    ),
+    "ts_stat with weights": (
+        f"SELECT string_agg(word, ' ') FROM {BECOME}, LATERAL ts_stat("
+        "CASE WHEN become.x <> '' THEN 'SELECT to_tsvector(''simple'', title) FROM {victim}.todos' END, 'd')"
+    ),
+    "ts_rewrite": (
+        f"SELECT ts_rewrite('a'::tsquery, CASE WHEN become.x <> '' THEN"
+        " 'SELECT ''a''::tsquery, plainto_tsquery(''simple'', title) FROM {victim}.todos' END)::text"
+        f" FROM {BECOME}"
+    ),
+    "the role of the login, and its tokens": (
+        "SELECT string_agg(word, ' ') FROM (SELECT set_config('role', 'none', true) AS x) AS become,"
+        " LATERAL ts_stat(CASE WHEN become.x <> '' THEN"
+        " 'SELECT to_tsvector(''simple'', slug) FROM shared.tenants' END)"
+    ),
+}
+MEDDLES = {
+    "set_config, for the session": "SELECT set_config('role', '{victim}', false)",
+    "set_config, time-outs": "SELECT set_config('statement_timeout', '0', false)",
+    "query_to_xml": f"SELECT query_to_xml('{READ}', true, false, '')::text FROM {BECOME}",
+    "query_to_xml, of one's own": "SELECT query_to_xml('SELECT 1', true, false, '')::text",
+    "ts_stat, of one's own": (
+        "SELECT string_agg(word, ' ') FROM"
+        " ts_stat('SELECT to_tsvector(''simple'', title) FROM {attacker}.todos')"
+    ),
+    "ts_rewrite, of one's own": (
+        "SELECT ts_rewrite('a'::tsquery, 'SELECT ''a''::tsquery, ''b''::tsquery FROM {attacker}.todos')::text"
+    ),
+    "table_to_xml": "SELECT table_to_xml('pg_class', true, false, '')::text",
+    "schema_to_xml": "SELECT schema_to_xml('pg_catalog', true, false, '')::text",
+    "database_to_xml": "SELECT database_to_xml(true, false, '')::text",
+    "cursor_to_xml": "SELECT cursor_to_xml('c', 1, true, false, '')::text",
+    "pg_notify": "SELECT pg_notify('tenantry_registry', 'forged')::text",
+    "advisory lock of the session": "SELECT pg_advisory_lock(1)::text",
+    "advisory lock of the transaction": "SELECT pg_advisory_xact_lock(hashtextextended('{victim}', 0))::text",
+    "advisory lock, tried": "SELECT pg_try_advisory_lock(1)::text",
+    "large object": "SELECT lo_create(0)::text",
+    "large object from bytes": "SELECT lo_from_bytea(0, 'hidden')::text",
+    "large object, read": "SELECT lo_get(1)::text",
+    "prepared statements of others": "SELECT string_agg(statement, ' ') FROM pg_catalog.pg_prepared_statements",
+    "cursors": "SELECT string_agg(statement, ' ') FROM pg_catalog.pg_cursors",
+    "seed": "SELECT setseed(0.5)::text",
+    "write-ahead log": "SELECT pg_logical_emit_message(false, 'a', 'b')::text",
+}
+# Refused, whatever a database's hardening: rights and roles are enough.
+REFUSED_ANYWAY = {
+    "another tenant's table": READ,
+    "another tenant's table, in a subquery": f"SELECT ({READ} LIMIT 1)",
+    "shared": "SELECT string_agg(slug, ' ') FROM shared.tenants",
+    "tokens": "SELECT string_agg(id, ' ') FROM shared.access_tokens",
+    "its own version": "SELECT version_num FROM {attacker}.alembic_version",
+    "file": "SELECT pg_read_file('PG_VERSION')",
+    "passwords": "SELECT string_agg(rolpassword, ' ') FROM pg_catalog.pg_authid",
+    "another's sequence": "SELECT nextval('{victim}.todos_id_seq')::text",
+    "statistics": "SELECT string_agg(stavalues1::text, ' ') FROM pg_catalog.pg_statistic",
+    "other sessions": "SELECT pg_terminate_backend(pid)::text FROM pg_stat_activity WHERE usename = 'tenantry_app'",
+}
+# For a route that takes several statements. They come back as the login, or not at all.
+STACKED = {
+    "RESET ROLE": f"RESET ROLE; {READ}",
+    "RESET ALL": f"RESET ALL; {READ}",
+    "SET ROLE NONE": f"SET ROLE NONE; {READ}",
+    "DISCARD": f"COMMIT; DISCARD ALL; {READ}",
+    "SESSION AUTHORIZATION": f"SET SESSION AUTHORIZATION '{{victim}}'; {READ}",
+    "owner": f"SET ROLE tenantry_owner; {READ}",
+    "keeper": "SET ROLE tenantry_keeper_00",
+    "temporary table": "CREATE TEMP TABLE todos (id int, title text)",
+    "temporary view": "CREATE TEMP VIEW todos AS SELECT 1 AS id",
+    "DO": "DO $$ BEGIN EXECUTE 'SET ROLE {victim}'; END $$",
+    "DO, language sql": "DO LANGUAGE sql $$ SELECT 1 $$",
+    "function": "CREATE FUNCTION {attacker}.f() RETURNS int LANGUAGE sql RETURN 1",
+    "function in public": "CREATE FUNCTION public.f() RETURNS int LANGUAGE sql RETURN 1",
+    "function for the session": "CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql RETURN 1",
+    "trigger": (
+        "CREATE TRIGGER t BEFORE INSERT ON {attacker}.todos FOR EACH ROW"
+        " EXECUTE FUNCTION suppress_redundant_updates_trigger()"
+    ),
+    "pg_settings": "UPDATE pg_settings SET setting = '{victim}' WHERE name = 'role'",
+    "extension": "CREATE EXTENSION dblink SCHEMA public",
+    "COPY": "COPY (SELECT 1) TO PROGRAM 'true'",
+    "its neighbour's table": "DROP TABLE {victim}.todos",
+    "its own table": "DROP TABLE {attacker}.todos",
+}
+# What a statement leaves behind on the connection for whoever has it next.
+LEFTOVERS = {
+    "SET ROLE": "COMMIT; SET ROLE {victim}",
+    "SET ROLE NONE": "COMMIT; SET ROLE NONE",
+    "open transaction": "COMMIT; BEGIN; SET LOCAL ROLE {victim}",
+    "search_path": "COMMIT; SET search_path = {victim}",
+    "read only": "COMMIT; SET default_transaction_read_only = on",
+    "time-out": "COMMIT; SET statement_timeout = 1",
+    "cursor": "DECLARE c CURSOR WITH HOLD FOR SELECT 1",
+    "listen": "COMMIT; LISTEN tenantry_registry",
+    "failed": "COMMIT; BEGIN; SELECT 1/0",
+}
+
+
+async def attack(api: Client, path: str, attacker: Resident, victim: Resident, text: str) -> dict[str, Any]:
+    """Send an attack, and return what the route answered."""
+    filled = text.replace("{victim}", victim.schema).replace("{attacker}", attacker.schema)
+    answer = await api.get(path, params={"q": filled}, headers=attacker.headers)
+    assert answer.status_code in {200, 503}, answer.text
+    body: dict[str, Any] = answer.json()
+    return {"leaked": victim.canary in answer.text, "sqlstate": body.get("sqlstate"), "body": body}
+
+
+def as_subquery(text: str) -> str:
+    return f"' UNION ALL SELECT ({text}) AS title --"
+
+
+def as_statements(text: str) -> str:
+    return f"'; {text} --"
+
+
+async def titles(api: Client, resident: Resident) -> list[str]:
+    """Return a tenant's to-dos, as its client sees them."""
+    answer = await api.get("/todos", headers=resident.headers)
+    assert answer.status_code == 200, answer.text
+    return [todo["title"] for todo in answer.json()["items"]]
+
+
+async def is_unharmed(api: Client, *residents: Resident) -> bool:
+    """See that the connection, whatever it went through, serves each tenant its own."""
+    return all([await titles(api, resident) == [resident.canary] for resident in residents])
+
+
+async def test_the_route_is_vulnerable_indeed(config: Settings) -> None:
+    attacker, victim = await neighbours(config)
+    async with vulnerable(config) as api:
+        own = await attack(api, "/prepared", attacker, victim, "' OR true --")
+        assert own["body"] == {"rows": [attacker.canary]}
+        assert not own["leaked"]
+
+
+async def test_no_injected_expression_leaves_its_tenant_on_a_hardened_database(config: Settings) -> None:
+    attacker, victim = await neighbours(config)
+    async with vulnerable(config) as api:
+        for name, text in (STEALS | MEDDLES | REFUSED_ANYWAY).items():
+            said = await attack(api, "/prepared", attacker, victim, as_subquery(text))
+            assert said["sqlstate"] == "42501", (name, said)
+            assert not said["leaked"], name
+            assert await is_unharmed(api, victim, attacker), name
+
+
+async def test_the_same_expressions_steal_and_meddle_on_an_unhardened_one(unhardened: Settings) -> None:
+    attacker, victim = await neighbours(unhardened)
+    async with vulnerable(unhardened) as api:
+        for name, text in STEALS.items():
+            said = await attack(api, "/prepared", attacker, victim, as_subquery(text))
+            stolen = victim.slug if "shared" in text else victim.canary
+            assert stolen in str(said["body"]), (name, said)
+        for name, text in MEDDLES.items():
+            said = await attack(api, "/prepared", attacker, victim, as_subquery(text))
+            # Let in; XML is another matter (0A000: the server was built without it), and so is what is
+            # not there to be read.
+            assert said["sqlstate"] in {None, "0A000", "34000", "42704", "42501"}, (name, said)
+            if said["sqlstate"] == "42501":
+                assert "permission denied for function" not in said["body"]["message"], (name, said)
+        for name, text in REFUSED_ANYWAY.items():
+            said = await attack(api, "/prepared", attacker, victim, as_subquery(text))
+            assert said["sqlstate"] == "42501", (name, said)
+
+
+async def test_a_prepared_statement_is_one_statement(config: Settings) -> None:
+    attacker, victim = await neighbours(config)
+    async with vulnerable(config) as api:
+        for name, text in (STACKED | LEFTOVERS).items():
+            said = await attack(api, "/prepared", attacker, victim, as_statements(text))
+            assert said["sqlstate"] == "42601", (name, said)  # cannot insert multiple commands
+        assert await is_unharmed(api, victim, attacker)
+
+
+async def test_stacked_statements_find_no_way_out_but_another_tenants_role(config: Settings) -> None:
+    attacker, victim = await neighbours(config)
+    async with vulnerable(config) as api:
+        for name, text in STACKED.items():
+            said = await attack(api, "/stacked", attacker, victim, as_statements(text))
+            # Beside 42501: no such language (0A000), no schema to create in (3F000), not in a block (25001).
+            assert said["sqlstate"] in {"42501", "0A000", "3F000", "25001"}, (name, said)
+            assert not said["leaked"], name
+            assert await is_unharmed(api, victim, attacker), name
+
+
+async def test_what_stacked_statements_leave_behind_reaches_nobody(config: Settings) -> None:
+    attacker, victim = await neighbours(config)
+    async with vulnerable(config) as api:
+        for name, text in LEFTOVERS.items():
+            for first, second in ((victim, attacker), (attacker, victim)):
+                said = await attack(api, "/stacked", attacker, victim, as_statements(text))
+                assert not said["leaked"], name
+                assert await is_unharmed(api, first, second), name
+
+
+async def test_known_whoever_chooses_a_whole_statement_chooses_the_role(config: Settings) -> None:
+    """Why no text from outside may ever become a statement, which tests/unit/test_sql_text.py holds."""
+    attacker, victim = await neighbours(config)
+    async with vulnerable(config) as api:
+        text = "SET LOCAL ROLE {victim}; SELECT title::int FROM {victim}.todos"
+        said = await attack(api, "/stacked", attacker, victim, as_statements(text))
+        assert said["leaked"]
+        assert not (await attack(api, "/prepared", attacker, victim, as_statements(text)))["leaked"]
+        assert await is_unharmed(api, victim, attacker)
+
+
+async def test_a_temporary_table_would_shadow_but_for_the_revoke_and_the_qualified_names(
+    unhardened: Settings,
+) -> None:
+    attacker, victim = await neighbours(unhardened)
+    async with vulnerable(unhardened) as api:
+        text = "CREATE TEMP TABLE todos AS SELECT 1 AS id, 'forged' AS title"
+        said = await attack(api, "/stacked", attacker, victim, as_statements(text))
+        assert said["sqlstate"] is None
+        assert await is_unharmed(api, victim, attacker)
+
+
+REVOKED = [
+    *(
+        (item.name, f"EXECUTE ON FUNCTION {{function:{number}}}")
+        for number, item in enumerate(hardening.FUNCTIONS)
+    ),
+    (hardening.TEMP, "TEMPORARY ON DATABASE {database}"),
+    (hardening.TEMP, "CREATE ON DATABASE {database}"),
+    (hardening.PUBLIC_SCHEMA, "USAGE ON SCHEMA public"),
+    (hardening.PUBLIC_SCHEMA, "CREATE ON SCHEMA public"),
+    (hardening.LANGUAGES, "USAGE ON LANGUAGE sql"),
+    (hardening.LANGUAGES, "USAGE ON LANGUAGE plpgsql"),
+]
+
+
+async def test_doctor_names_each_revoke_that_is_missing(
+    config: Settings, superuser: asyncpg.Connection
+) -> None:
+    assert await examine(config) == []
+    database = await superuser.fetchval("SELECT current_database()")
+    for check, right in REVOKED:
+        filled = right.replace("{database}", database)
+        if "{function:" in right:
+            item = hardening.FUNCTIONS[int(right.partition(":")[2].rstrip("}"))]
+            signatures = await superuser.fetch(hardening._FUNCTIONS, item.functions)
+            assert signatures, f"no function of this server is {item.functions}"
+            filled = f"EXECUTE ON FUNCTION {signatures[-1]['signature']}"
+        await superuser.execute(f"GRANT {filled} TO PUBLIC")
+        found = await examine(config)
+        # `advisory locks` and `advisory unlock of all` both know the one function that they share.
+        assert check in {finding.check for finding in found}, filled
+        assert all(finding.allows and finding.problem.startswith("PUBLIC has") for finding in found)
+        await superuser.execute(f"REVOKE {filled} FROM PUBLIC")
+        assert await examine(config) == []
+
+
+async def test_every_single_function_is_looked_at_and_hardening_again_puts_it_right(
+    superuser: asyncpg.Connection,
+) -> None:
+    signatures = [
+        row["signature"]
+        for item in hardening.FUNCTIONS
+        for row in await superuser.fetch(hardening._FUNCTIONS, item.functions)
+    ]
+    assert len(signatures) > 50
+    for signature in signatures:
+        await superuser.execute(f"GRANT EXECUTE ON FUNCTION {signature} TO PUBLIC")
+        assert signature in {item.detail for item in await hardening.missing(superuser)}
+        await superuser.execute(f"REVOKE EXECUTE ON FUNCTION {signature} FROM PUBLIC")
+    for signature in signatures:
+        await superuser.execute(f"GRANT EXECUTE ON FUNCTION {signature} TO PUBLIC")
+    await hardening.harden(superuser)
+    assert await hardening.missing(superuser) == []

@@ -1,0 +1,443 @@
+"""The pool: connections go from tenant to tenant, and whatever happens on them stays with nobody."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+import pytest
+from asyncpg.pool import PoolConnectionProxy
+from sqlalchemy import Integer, bindparam, func, literal_column, select
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from db.models.tenant import Role, Todo
+from db.names import SchemaName
+from db.settings import Settings
+from db.statements import Statement
+from db.tenancy import Database, Lost, Poisoned, TenantTransaction, Unavailable, preamble
+from tests.isolation import ADD_TITLE, TITLES, Resident, settle
+from tests.support import one, problem, serving
+
+WHO = Statement(select(func.current_user(), func.session_user(), func.pg_backend_pid()))
+FAILS = Statement(select(literal_column("1") / (func.length(Todo.title) * literal_column("0"))))
+SLEEPS = Statement(select(Todo.title, func.pg_sleep(bindparam("seconds"))))
+SECONDS = 0.005
+
+
+@pytest.fixture
+async def residents(owner: asyncpg.Connection, config: Settings) -> list[Resident]:
+    """Six tenants."""
+    return await settle(owner, config, ["ash", "birch", "cedar", "elm", "fir", "gum"])
+
+
+@pytest.fixture
+async def single(config: Settings) -> AsyncIterator[Database]:
+    """A database with one connection, which everything must share."""
+    database = await Database.connect(config.require("database_url"), size=1, acquire_timeout=2)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def several(config: Settings) -> AsyncIterator[Database]:
+    """A database with three connections."""
+    database = await Database.connect(config.require("database_url"), size=3, acquire_timeout=30)
+    yield database
+    await database.close()
+
+
+async def titles(database: Database, resident: Resident) -> list[str]:
+    """Read a tenant's to-dos in a transaction of its own."""
+    async with database.tenant(resident.schema) as transaction:
+        return [row["title"] for row in await transaction.fetch(TITLES)]
+
+
+async def backend(database: Database) -> int:
+    """Return the process id behind the pool's connection, as the login; also proves that it is the login."""
+    async with database.shared() as connection:
+        row = await connection.fetchrow("SELECT current_user, session_user, pg_backend_pid()")
+        assert row is not None
+        assert row[0] == row[1] == "tenantry_app"
+        return int(row[2])
+
+
+async def test_one_connection_serves_a_failure_the_login_a_savepoint_and_another_tenant(
+    single: Database, residents: list[Resident]
+) -> None:
+    ash, birch, *_ = residents
+    before = await backend(single)
+    assert await titles(single, ash) == [ash.canary]
+    with pytest.raises(asyncpg.DivisionByZeroError):
+        async with single.tenant(ash.schema) as transaction:
+            await transaction.fetch(FAILS)
+    async with single.shared() as connection:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await connection.fetch(f"SELECT title FROM {ash.schema}.todos")
+    async with single.tenant(ash.schema) as transaction:
+        with pytest.raises(asyncpg.DivisionByZeroError):
+            async with transaction.savepoint():
+                await transaction.fetch(ADD_TITLE, title="undone")
+                await transaction.fetch(FAILS)
+        assert [row["title"] for row in await transaction.fetch(TITLES)] == [ash.canary]
+        assert (await transaction.fetch(WHO))[0][0] == ash.schema
+    assert await titles(single, birch) == [birch.canary]
+    assert await backend(single) == before
+
+
+async def test_what_a_savepoint_keeps_is_committed(single: Database, residents: list[Resident]) -> None:
+    ash = residents[0]
+    async with single.tenant(ash.schema) as transaction, transaction.savepoint():
+        await transaction.fetch(ADD_TITLE, title="kept")
+        with pytest.raises(asyncpg.DivisionByZeroError):
+            async with transaction.savepoint():
+                await transaction.fetch(ADD_TITLE, title="undone")
+                await transaction.fetch(FAILS)
+    assert await titles(single, ash) == [ash.canary, "kept"]
+
+
+async def test_a_swallowed_failure_cannot_look_like_a_commit(
+    single: Database, residents: list[Resident]
+) -> None:
+    ash = residents[0]
+
+    async def swallow(transaction: TenantTransaction) -> None:
+        with pytest.raises(asyncpg.DivisionByZeroError):
+            await transaction.fetch(FAILS)
+
+    with pytest.raises(Lost):
+        async with single.tenant(ash.schema) as transaction:
+            await transaction.fetch(ADD_TITLE, title="lost")
+            await swallow(transaction)
+    with pytest.raises(Lost):
+        async with single.tenant(ash.schema) as transaction:
+            await transaction.fetch(ADD_TITLE, title="lost")
+            await swallow(transaction)
+            with pytest.raises(Lost):
+                async with transaction.savepoint():
+                    pass  # a savepoint begun too late heals nothing
+    with pytest.raises(Lost):
+        async with single.tenant(ash.schema) as transaction:
+            await transaction.fetch(ADD_TITLE, title="lost")
+            connection = await transaction.as_login()
+            with pytest.raises(asyncpg.UndefinedTableError):
+                await connection.execute("SELECT FROM shared.nothing")
+    async with single.tenant(ash.schema) as transaction:
+        with pytest.raises(Lost):
+            async with transaction.savepoint():
+                await transaction.fetch(ADD_TITLE, title="undone")
+                await swallow(transaction)
+        await transaction.fetch(ADD_TITLE, title="kept")
+    assert await titles(single, ash) == [ash.canary, "kept"]
+
+
+async def test_a_query_after_commit_fails_closed(single: Database, residents: list[Resident]) -> None:
+    ash, birch, *_ = residents
+    async with single.tenant(ash.schema) as transaction:
+        assert await transaction.fetchval(TITLES) == ash.canary
+    with pytest.raises(asyncpg.InterfaceError):
+        await transaction.fetch(TITLES)
+    async with single.tenant(birch.schema):
+        with pytest.raises(asyncpg.InterfaceError):
+            await transaction.fetch(TITLES)
+
+
+async def test_the_login_after_the_tenant_has_nothing_of_the_tenant(
+    single: Database, residents: list[Resident]
+) -> None:
+    ash = residents[0]
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        async with single.tenant(ash.schema) as transaction:
+            connection = await transaction.as_login()
+            assert await connection.fetchval("SELECT count(*) FROM shared.tenants") == len(residents)
+            await transaction.fetch(TITLES)
+
+
+async def test_nested_transactions_of_two_tenants_do_not_mix(
+    several: Database, residents: list[Resident]
+) -> None:
+    ash, birch, *_ = residents
+    async with several.tenant(ash.schema) as outer, several.tenant(birch.schema) as inner:
+        assert await inner.fetchval(TITLES) == birch.canary
+        assert await outer.fetchval(TITLES) == ash.canary
+        assert (await outer.fetch(WHO))[0][0] == ash.schema
+        assert (await inner.fetch(WHO))[0][0] == birch.schema
+
+
+async def test_where_there_is_but_one_connection_nesting_is_refused_in_time(
+    config: Settings, residents: list[Resident]
+) -> None:
+    ash, birch, *_ = residents
+    database = await Database.connect(config.require("database_url"), size=1, acquire_timeout=0.1)
+    async with database.tenant(ash.schema) as transaction:
+        with pytest.raises(Unavailable):
+            await titles(database, birch)
+        assert await transaction.fetchval(TITLES) == ash.canary
+    await database.close()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "shared",
+        "public",
+        "none",
+        "",
+        "t_short",
+        "T_AAAAAAAAAAAAAAAA",
+        "t_aaaaaaaaaaaaaaaa'; --",
+        "tenantry_owner",
+    ],
+)
+async def test_what_is_no_tenants_schema_is_refused_before_any_sql(
+    single: Database, superuser: asyncpg.Connection, name: str
+) -> None:
+    before = await backend(single)
+    with pytest.raises(ValueError, match="not a tenant schema"):
+        async with single.tenant(SchemaName(name)):
+            pytest.fail("entered")
+    assert await backend(single) == before  # nor was a good connection thrown away for it
+
+
+async def test_a_tenant_that_is_not_there_is_unavailable(single: Database) -> None:
+    with pytest.raises(Unavailable):
+        async with single.tenant(SchemaName("t_" + "a" * 16)):
+            pytest.fail("entered")
+    await backend(single)
+
+
+@pytest.fixture
+async def careless(config: Settings) -> AsyncIterator[tuple["asyncpg.Pool[asyncpg.Record]", Database]]:
+    """A database whose pool resets nothing, so that what is left on a connection stays there."""
+
+    async def forget_to_reset(_: object) -> None:
+        pass
+
+    pool = asyncpg.create_pool(config.require("database_url"), min_size=0, max_size=1, reset=forget_to_reset)
+    await pool
+    yield pool, Database(pool, acquire_timeout=2)
+    await pool.close()
+
+
+@pytest.mark.parametrize("poison", ["SET ROLE {ash}", "SET ROLE {birch}"])
+async def test_a_poisoned_connection_is_dropped_and_the_next_request_is_served(
+    careless: tuple["asyncpg.Pool[asyncpg.Record]", Database], residents: list[Resident], poison: str
+) -> None:
+    pool, database = careless
+    ash, birch, *_ = residents
+    async with database.shared() as connection:
+        before = await connection.fetchval("SELECT pg_backend_pid()")
+    raw = await pool.acquire()
+    await raw.execute(poison.format(ash=ash.schema, birch=birch.schema))
+    await pool.release(raw)
+    with pytest.raises(Poisoned):
+        await titles(database, birch)
+    assert await titles(database, birch) == [birch.canary]
+    async with database.shared() as connection:
+        assert await connection.fetchval("SELECT pg_backend_pid()") != before
+
+
+async def test_a_poisoned_connection_shows_the_login_nothing_either(
+    careless: tuple["asyncpg.Pool[asyncpg.Record]", Database], residents: list[Resident]
+) -> None:
+    pool, database = careless
+    raw = await pool.acquire()
+    await raw.execute(f"SET ROLE {residents[0].schema}")
+    await pool.release(raw)
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        async with database.shared() as connection:
+            await connection.fetch("SELECT id FROM shared.tenants")
+
+
+async def test_release_takes_role_settings_locks_and_transaction_off_a_connection(
+    single: Database, residents: list[Resident], superuser: asyncpg.Connection
+) -> None:
+    ash, birch, *_ = residents
+    before = await backend(single)
+    raw = await single._pool.acquire()
+    await raw.execute("SELECT pg_advisory_unlock_all()")
+    await raw.execute(f"SET ROLE {ash.schema}; SET statement_timeout = 1; SET search_path = {ash.schema}")
+    await raw.execute("LISTEN tenantry_registry")
+    await raw.execute("BEGIN; DECLARE c CURSOR WITH HOLD FOR SELECT 1; COMMIT; BEGIN")
+    await single._pool.release(raw)
+    assert await backend(single) == before
+    assert await titles(single, birch) == [birch.canary]
+    async with single.shared() as connection:
+        left = await connection.fetchrow(
+            "SELECT current_setting('role') AS role, current_setting('search_path') AS path,"
+            " current_setting('statement_timeout') AS time_out,"
+            " (SELECT count(*) FROM pg_listening_channels()) AS listening"
+        )
+    assert left is not None
+    assert dict(left) == {"role": "none", "path": '""', "time_out": "5s", "listening": 0}
+
+
+async def test_interleaved_tasks_of_six_tenants_see_their_own_canary_only(
+    several: Database, residents: list[Resident]
+) -> None:
+    async def read(resident: Resident) -> list[str]:
+        async with several.tenant(resident.schema) as transaction:
+            first = [row["title"] for row in await transaction.fetch(TITLES)]
+            await asyncio.sleep(0)
+            return first + [row["title"] for row in await transaction.fetch(TITLES)]
+
+    tasks = [(resident, asyncio.create_task(read(resident))) for resident in residents for _ in range(50)]
+    random.Random(5).shuffle(tasks)
+    for resident, task in tasks:
+        assert await task == [resident.canary] * 2
+
+
+async def test_requests_cancelled_anywhere_never_show_a_foreign_row_nor_leave_a_role(
+    several: Database, residents: list[Resident], superuser: asyncpg.Connection
+) -> None:
+    """Some 300 requests, a third of them cancelled at a random moment: in the queue, preamble, query, commit."""
+    dice = random.Random(20)
+    seen: list[tuple[Resident, list[str]]] = []
+
+    async def read(resident: Resident, seconds: float) -> None:
+        async with several.tenant(resident.schema) as transaction:
+            rows = await transaction.fetch(SLEEPS, seconds=seconds)
+            who = (await transaction.fetch(WHO))[0]
+            assert (who[0], who[1]) == (resident.schema, "tenantry_app")
+            seen.append((resident, [row["title"] for row in rows]))
+
+    async def look_up() -> None:
+        async with several.shared() as connection:
+            who = await connection.fetchrow("SELECT current_user, session_user FROM shared.tenants LIMIT 1")
+            assert who is not None
+            assert who[0] == who[1] == "tenantry_app"
+
+    async def cut_off(task: "asyncio.Task[None]", after: float) -> str:
+        if after:
+            await asyncio.wait({task}, timeout=after)
+            task.cancel()
+        try:
+            await task
+        except asyncio.CancelledError:
+            return "cancelled"
+        return "done"
+
+    requests = []
+    for number in range(300):
+        work = look_up() if number % 4 == 0 else read(dice.choice(residents), dice.random() * SECONDS)
+        after = dice.random() * 20 * SECONDS if number % 3 == 0 else 0.0
+        requests.append(cut_off(asyncio.create_task(work), after))
+        if number % 10 == 9:
+            await asyncio.sleep(0.002)
+    outcomes = await asyncio.gather(*requests)
+    assert outcomes.count("cancelled") >= 20, outcomes.count("cancelled")
+    assert outcomes.count("done") >= 150
+    assert len(seen) >= 100
+    assert all(rows == [resident.canary] for resident, rows in seen)
+    # Nothing is left in a transaction, and every connection serves whoever comes next.
+    for resident in residents:
+        assert await titles(several, resident) == [resident.canary]
+    left = await superuser.fetchval(
+        "SELECT count(*) FROM pg_stat_activity WHERE usename = 'tenantry_app' AND state LIKE 'idle in%'"
+        " AND datname = current_database()"
+    )
+    assert left == 0
+
+
+async def test_cancelled_in_the_rollback_the_connection_is_not_used_again(
+    single: Database, residents: list[Resident], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ash, birch, *_ = residents
+    rolling_back = asyncio.Event()
+    execute = PoolConnectionProxy.execute
+
+    async def hang(connection: Any, text: str, *values: Any) -> str:
+        if text == "ROLLBACK":
+            rolling_back.set()
+            await asyncio.Event().wait()
+        return await execute(connection, text, *values)
+
+    async def request() -> None:
+        async with single.tenant(ash.schema):
+            raise LookupError
+
+    before = await backend(single)
+    with monkeypatch.context() as patch:
+        patch.setattr(PoolConnectionProxy, "execute", hang)
+        task = asyncio.create_task(request())
+        await asyncio.wait_for(rolling_back.wait(), 1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert await titles(single, birch) == [birch.canary]
+    assert await backend(single) != before
+
+
+async def test_arrays_and_other_looked_up_types_work_under_the_tenants_role(
+    single: Database, residents: list[Resident]
+) -> None:
+    """The driver looks types up as whoever asks; that must need nothing which the hardening took away."""
+    wanted = Statement(
+        select(Role.role_name, bindparam("numbers", type_=ARRAY(Integer)).label("numbers")).order_by(Role.id)
+    )
+    async with single.tenant(residents[0].schema) as transaction:
+        row = await transaction.fetchrow(wanted, numbers=[1, 2, 3])
+    assert row is not None
+    assert row["numbers"] == [1, 2, 3]
+
+
+async def test_a_migration_under_a_prepared_statement_fails_no_request(
+    single: Database, residents: list[Resident], owner: asyncpg.Connection
+) -> None:
+    ash, birch, *_ = residents
+    before = await backend(single)
+    for length in (600, 700):
+        assert await titles(single, ash) == [ash.canary]
+        await owner.execute(f"ALTER TABLE {ash.schema}.todos ALTER COLUMN title TYPE varchar({length})")
+        assert await titles(single, ash) == [ash.canary]
+        assert await titles(single, birch) == [birch.canary]
+    await owner.execute(f"ALTER TABLE {ash.schema}.todos ADD COLUMN note text")
+    assert await titles(single, ash) == [ash.canary]
+    assert await backend(single) == before
+
+
+async def test_a_migration_between_two_statements_fails_the_request_at_most_once(
+    single: Database, residents: list[Resident], owner: asyncpg.Connection
+) -> None:
+    """What ran before would be lost by beginning again, so the request fails, undone, and can be repeated."""
+    ash = residents[0]
+
+    async def rename() -> None:
+        async with single.tenant(ash.schema) as transaction:
+            await transaction.fetchval(WHO)
+            await transaction.fetch(ADD_TITLE, title="once")
+
+    await rename()
+    await owner.execute(f"ALTER TABLE {ash.schema}.todos ALTER COLUMN title TYPE varchar(600)")
+    with pytest.raises(asyncpg.InvalidCachedStatementError):
+        await rename()
+    await rename()
+    assert await titles(single, ash) == [ash.canary, "once", "once"]
+
+
+async def test_over_http_a_migration_under_load_answers_503_at_worst(
+    config: Settings, residents: list[Resident], owner: asyncpg.Connection
+) -> None:
+    ash = residents[0]
+    async with serving(config) as api:
+        for length in (510, 520, 530):
+            await api.get("/todos", headers=ash.headers)
+            await owner.execute(f"ALTER TABLE {ash.schema}.todos ALTER COLUMN title TYPE varchar({length})")
+            answer = await api.get("/todos", headers=ash.headers)
+            if answer.status_code != 200:
+                problem(answer, 503, "unavailable")
+            again = await api.get("/todos", headers=ash.headers)
+            assert [todo["title"] for todo in again.json()["items"]] == [ash.canary]
+
+
+async def test_the_preamble_is_one_message_with_tripwire_and_role(
+    app_login: asyncpg.Connection, residents: list[Resident]
+) -> None:
+    ash, birch, *_ = residents
+    await app_login.execute(preamble(ash.schema))
+    row = await one(app_login, "SELECT current_user, session_user")
+    assert tuple(row) == (ash.schema, "tenantry_app")
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):  # hardened: a tenant's role sets nothing at all
+        await app_login.execute(preamble(birch.schema))
+    await app_login.execute("ROLLBACK")
+    assert await app_login.fetchval("SELECT current_user") == "tenantry_app"

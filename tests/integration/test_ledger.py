@@ -1,0 +1,191 @@
+"""The ledger on its own: order, leases, room in flight, and marks that come too late."""
+
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from db import contracts, ledger, registry
+from db.contracts import BULK, SIGN_UP, Migrate, Provision, Requested, message
+from db.ledger import Claim, Failure
+from db.signup import sign_up
+from tests.support import one
+
+
+async def a_tenant(owner: asyncpg.Connection, slug: str = "bakery") -> registry.Tenant:
+    """Return a registered tenant, its two messages out of the way."""
+    async with owner.transaction():
+        made = await sign_up(owner, name=slug, slug=slug)
+        await owner.execute("DELETE FROM shared.messages")
+    return made.tenant
+
+
+async def a_command(
+    owner: asyncpg.Connection, tenant: registry.Tenant, version: int, priority: int = BULK
+) -> UUID:
+    """Write a command of the tenant at a version."""
+    made = message(
+        Provision(tenant_id=tenant.id), tenant_id=tenant.id, tenant_version=version, priority=priority
+    )
+    await ledger.append(owner, [made])
+    return made.id
+
+
+async def claim(owner: asyncpg.Connection, *, lease: float = 30, in_flight: int = 100) -> list[Claim]:
+    return await ledger.claim(owner, limit=10, lease=lease, in_flight=in_flight)
+
+
+async def status(owner: asyncpg.Connection, message_id: UUID) -> str:
+    return str(await owner.fetchval("SELECT status FROM shared.messages WHERE id = $1", message_id))
+
+
+async def test_a_claimed_row_is_nobody_elses_until_its_lease_ends(owner: asyncpg.Connection) -> None:
+    await a_command(owner, await a_tenant(owner), 1)
+    first = await claim(owner, lease=30)
+    assert len(first) == 1
+    assert await claim(owner) == []
+    await owner.execute("UPDATE shared.messages SET leased_until = now() - interval '1 second'")
+    again = await claim(owner)
+    assert [c.id for c in again] == [first[0].id]
+    assert again[0].deliveries == 2
+
+
+async def test_within_a_tenant_an_older_message_goes_first(owner: asyncpg.Connection) -> None:
+    tenant = await a_tenant(owner)
+    newer = await a_command(owner, tenant, 2)
+    older = await a_command(owner, tenant, 1)
+    claims = await claim(owner)
+    assert [c.id for c in claims] == [older]
+    await ledger.mark_published(owner, claims)
+    assert await claim(owner) == []  # a command holds its tenant until it is handled
+    await ledger.mark_handled(owner, older)
+    assert [c.id for c in await claim(owner)] == [newer]
+
+
+@pytest.mark.parametrize("settled", ["parked", "archived", "superseded"])
+async def test_a_message_that_gave_up_blocks_nobody(owner: asyncpg.Connection, settled: str) -> None:
+    tenant = await a_tenant(owner)
+    older = await a_command(owner, tenant, 1)
+    newer = await a_command(owner, tenant, 2)
+    await owner.execute("UPDATE shared.messages SET status = $2 WHERE id = $1", older, settled)
+    assert [c.id for c in await claim(owner)] == [newer]
+
+
+async def test_a_published_event_blocks_nobody(owner: asyncpg.Connection) -> None:
+    tenant = await a_tenant(owner)
+    event = message(
+        Requested(tenant_id=tenant.id, slug="bakery", name="b"), tenant_id=tenant.id, tenant_version=1
+    )
+    await ledger.append(owner, [event])
+    newer = await a_command(owner, tenant, 2)
+    claims = await claim(owner)
+    assert [c.id for c in claims] == [event.id]
+    await ledger.mark_published(owner, claims)
+    assert [c.id for c in await claim(owner)] == [newer]
+
+
+async def test_signups_go_before_bulk_work(owner: asyncpg.Connection) -> None:
+    bulk = [await a_command(owner, await a_tenant(owner, f"b{n}"), 1) for n in range(3)]
+    urgent = message(Provision(tenant_id=(await a_tenant(owner, "u")).id), priority=SIGN_UP)
+    for message_id in bulk:  # `a_tenant` clears the ledger
+        await ledger.append(owner, [contracts.message(Migrate(tenant_id=message_id, revision="r"))])
+    await ledger.append(owner, [urgent])
+    claims = await claim(owner, in_flight=2)
+    assert claims[0].id == urgent.id
+    assert len(claims) == 2
+
+
+async def test_no_more_commands_are_in_flight_than_allowed_and_events_go_on(
+    owner: asyncpg.Connection,
+) -> None:
+    tenants = [await a_tenant(owner, f"t{n}") for n in range(3)]
+    for tenant in tenants:
+        await a_command(owner, tenant, 1)
+    event = message(Requested(tenant_id=tenants[0].id, slug="t0", name="t"))
+    await ledger.append(owner, [event])
+    claims = await claim(owner, in_flight=2)
+    assert sorted(c.kind for c in claims) == ["command", "command", "event"]
+    await ledger.mark_published(owner, claims)
+    assert await claim(owner, in_flight=2) == []
+
+
+async def test_a_mark_that_comes_after_a_retry_was_scheduled_changes_nothing(
+    owner: asyncpg.Connection,
+) -> None:
+    message_id = await a_command(owner, await a_tenant(owner), 1)
+    claims = await claim(owner)
+    await ledger.retry(owner, message_id, Failure("X", "x"), delay=0)  # delivered, failed, before the mark
+    await ledger.mark_published(owner, claims)
+    assert await status(owner, message_id) == "pending"
+    assert [c.id for c in await claim(owner)] == [message_id]
+
+
+async def test_a_delivery_may_overtake_the_mark(owner: asyncpg.Connection) -> None:
+    message_id = await a_command(owner, await a_tenant(owner), 1)
+    claims = await claim(owner)
+    await ledger.mark_handled(owner, message_id)
+    await ledger.mark_published(owner, claims)
+    assert await status(owner, message_id) == "handled"
+
+
+async def test_what_did_not_reach_the_broker_is_pending_again_later(owner: asyncpg.Connection) -> None:
+    message_id = await a_command(owner, await a_tenant(owner), 1)
+    (claimed,) = await claim(owner)
+    await ledger.mark_unpublished(owner, claimed, error="nacked", delay=60)
+    row = await one(
+        owner, "SELECT *, available_at > now() AS later FROM shared.messages WHERE id = $1", message_id
+    )
+    assert (row["status"], row["leased_until"], row["later"], row["last_error"]) == (
+        "pending",
+        None,
+        True,
+        "nacked",
+    )
+
+
+async def test_a_command_that_nobody_holds_is_published_again(owner: asyncpg.Connection) -> None:
+    message_id = await a_command(owner, await a_tenant(owner), 1)
+    await ledger.mark_published(owner, await claim(owner))
+    assert await ledger.republish(owner, older_than=60, held=0) == 0  # too soon
+    await owner.execute("UPDATE shared.messages SET published_at = now() - interval '2 minutes'")
+    assert await ledger.republish(owner, older_than=60, held=1) == 0  # the broker still has it
+    assert await ledger.republish(owner, older_than=60, held=0) == 1
+    assert [c.id for c in await claim(owner)] == [message_id]
+
+
+async def test_an_attempt_that_never_began_is_given_back(owner: asyncpg.Connection) -> None:
+    message_id = await a_command(owner, await a_tenant(owner), 1)
+    entry = await ledger.begin_attempt(owner, message_id)
+    assert entry is not None
+    assert entry.attempts == 1
+    await ledger.give_back_attempt(owner, message_id, delay=0)
+    assert await owner.fetchval("SELECT attempts FROM shared.messages WHERE id = $1", message_id) == 0
+
+
+async def test_an_unknown_body_is_kept_once(owner: asyncpg.Connection) -> None:
+    for _ in range(3):
+        await ledger.park_unknown(owner, b"\xff\x00 not json", Failure("unknown", "?"))
+    row = await one(owner, "SELECT type, kind, status, raw_body FROM shared.messages")
+    assert tuple(row) == ("unknown", "command", "parked", b"\xff\x00 not json")
+
+
+async def test_only_old_and_settled_rows_are_swept(owner: asyncpg.Connection) -> None:
+    tenant = await a_tenant(owner)
+    old = {name: await a_command(owner, tenant, 1) for name in ("handled", "parked", "pending", "archived")}
+    for name, message_id in old.items():
+        await owner.execute(
+            "UPDATE shared.messages SET status = $2, created_at = now() - interval '40 days',"
+            " handled_at = CASE WHEN $2 = 'handled' THEN now() - interval '31 days' END WHERE id = $1",
+            message_id,
+            name,
+        )
+    fresh = await a_command(owner, tenant, 1)
+    await ledger.mark_handled(owner, fresh)
+    replayed = await a_command(owner, tenant, 1)
+    await owner.execute(
+        "UPDATE shared.messages SET created_at = now() - interval '40 days' WHERE id = $1", replayed
+    )
+    await ledger.mark_handled(owner, replayed)  # old, but handled only now
+    assert await ledger.sweep(owner, days=30) == 1
+    left = {row["id"] for row in await owner.fetch("SELECT id FROM shared.messages")}
+    assert left == {fresh, replayed, *(m for name, m in old.items() if name != "handled")}

@@ -1,0 +1,298 @@
+"""Sign-ups from outside: a CloudEvent on ``tenantry.signup``, answered by an event."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import uuid4
+
+import aio_pika
+import asyncpg
+import msgspec
+import pytest
+from aio_pika.abc import AbstractQueue
+
+from db.settings import Settings
+from provisioner import topology
+from tests.support import eventually, one, provisioning, serving
+
+pytestmark = pytest.mark.rabbitmq
+
+WHY = {"reason": "tried again"}
+
+
+class Flow:
+    """A sign-up flow outside, with a queue of its own for the answers."""
+
+    def __init__(self, exchange: aio_pika.abc.AbstractExchange, answers: AbstractQueue) -> None:
+        self._exchange = exchange
+        self._answers = answers
+
+    async def sends(self, body: bytes, **properties: Any) -> None:
+        """Publish a body; it returns once the broker has it."""
+        await self._exchange.publish(aio_pika.Message(body, **properties), topology.SIGNUP_KEY)
+
+    async def asks(self, **data: Any) -> str:
+        """Ask for a tenant and return the CloudEvent's id."""
+        event_id = str(uuid4())
+        await self.sends(event(event_id, **data))
+        return event_id
+
+    async def hears(self) -> dict[str, Any]:
+        """Return the next answer."""
+
+        async def probe() -> dict[str, Any] | None:
+            message = await self._answers.get(no_ack=True, fail=False)
+            return None if message is None else msgspec.json.decode(message.body)
+
+        heard = await eventually(probe, what="an answer")
+        assert heard is not None
+        return heard
+
+
+def event(event_id: str, source: str = "shop.example", **data: Any) -> bytes:
+    """Return a sign-up as a CloudEvent."""
+    return msgspec.json.encode(
+        {"specversion": "1.0", "id": event_id, "source": source, "type": "tenant.signup", "data": data}
+    )
+
+
+@asynccontextmanager
+async def flow(config: Settings) -> AsyncIterator[Flow]:
+    """A flow that is connected to the broker, whose exchanges are there."""
+    assert config.amqp_url is not None
+    async with await aio_pika.connect(config.amqp_url) as connection:
+        channel = await connection.channel()
+        await topology.declare(channel)
+        answers = await channel.declare_queue(exclusive=True)
+        for key in ("tenant.requested", "tenant.rejected"):
+            await answers.bind(topology.EVENTS, key)
+        yield Flow(await channel.get_exchange(topology.SIGNUP), answers)
+
+
+async def active(owner: asyncpg.Connection, slug: str) -> None:
+    async def probe() -> bool:
+        return bool(
+            await owner.fetchval("SELECT status = 'active' FROM shared.tenants WHERE slug = $1", slug)
+        )
+
+    await eventually(probe, what=f"{slug} active")
+
+
+async def parked(owner: asyncpg.Connection) -> asyncpg.Record:
+    """Wait for the only parked message."""
+
+    async def probe() -> asyncpg.Record | None:
+        return await owner.fetchrow("SELECT * FROM shared.messages WHERE status = 'parked'")
+
+    found = await eventually(probe, what="a parked message")
+    assert found is not None
+    return found
+
+
+async def test_a_signup_from_outside_is_accepted_and_becomes_an_active_tenant(
+    rabbit_config: Settings, owner: asyncpg.Connection
+) -> None:
+    async with flow(rabbit_config) as shop, provisioning(rabbit_config):
+        asked = await shop.asks(name="Joe's Bakery", host="joe.example.com", admin_email="Joe@example.com")
+        answer = await shop.hears()
+        await active(owner, "joe-s-bakery")
+    assert answer["type"] == "tenant.requested"
+    assert answer["data"]["slug"] == answer["subject"] == "joe-s-bakery"
+    assert (answer["data"]["source"], answer["data"]["source_id"]) == ("shop.example", asked)
+    signup = await one(owner, "SELECT * FROM shared.messages WHERE type = 'tenant.signup'")
+    assert answer["causationid"] == str(signup["id"])
+    assert (signup["status"], signup["source_id"], signup["attempts"]) == ("handled", asked, 1)
+    tenant = await one(owner, "SELECT * FROM shared.tenants")
+    assert signup["tenant_id"] == tenant["id"]
+    admin = await one(owner, f"SELECT email, password_hash FROM {tenant['schema_name']}.users")
+    assert tuple(admin) == ("joe@example.com", None)
+    assert await owner.fetchval("SELECT count(*) FROM shared.access_tokens") == 0
+
+
+async def test_the_flow_that_sent_a_secrets_hash_claims_the_first_key_with_it(
+    rabbit_config: Settings, owner: asyncpg.Connection
+) -> None:
+    secret = "a secret of the flow's own, long enough"
+    async with serving(rabbit_config) as api, flow(rabbit_config) as shop, provisioning(rabbit_config):
+        await shop.asks(
+            name="Bakery", slug="bakery", claim_sha256=hashlib.sha256(secret.encode()).hexdigest()
+        )
+        await shop.hears()
+        await active(owner, "bakery")
+        claimed = await api.post("/tenants/bakery/claim", json={"claim": secret})
+        assert claimed.status_code in {200, 201}, claimed.text
+        again = await api.post("/tenants/bakery/claim", json={"claim": secret})
+        assert again.status_code == 403
+        headers = {"tenant": "bakery", "authorization": f"Bearer {claimed.json()['api_key']}"}
+        assert (await api.get("/todos", headers=headers)).status_code == 200
+
+
+async def test_a_repeat_makes_nothing_and_is_answered_as_the_first_was(
+    rabbit_config: Settings, owner: asyncpg.Connection
+) -> None:
+    body = event("order-1", name="Bakery", slug="bakery")
+    async with flow(rabbit_config) as shop, provisioning(rabbit_config):
+        await shop.sends(body)
+        first = await shop.hears()
+        await active(owner, "bakery")
+        await shop.sends(body)
+        assert await shop.hears() == first
+        # Another source's event of the same id is another event: it is refused, since the slug is taken.
+        await shop.sends(event("order-1", "other.example", name="Bakery", slug="bakery"))
+        assert (await shop.hears())["type"] == "tenant.rejected"
+    assert await owner.fetchval("SELECT count(*) FROM shared.tenants") == 1
+
+
+async def test_ten_copies_at_once_are_one_tenant(rabbit_config: Settings, owner: asyncpg.Connection) -> None:
+    body = event("order-1", name="Bakery", slug="bakery")
+    async with flow(rabbit_config) as shop:
+        await asyncio.gather(*(shop.sends(body) for _ in range(10)))
+        async with provisioning(rabbit_config), provisioning(rabbit_config):
+            answers = [await shop.hears()]
+            await active(owner, "bakery")
+    assert answers[0]["type"] == "tenant.requested"
+    assert await owner.fetchval("SELECT count(*) FROM shared.messages WHERE type = 'tenant.signup'") == 1
+    assert await owner.fetchval("SELECT count(*) FROM shared.messages WHERE status = 'parked'") == 0
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        ({"slug": "taken"}, "slug-taken"),
+        ({"host": "taken.example.com"}, "host-taken"),
+        ({"admin_email": "taken@example.com"}, "email-taken"),
+        ({"slug": "pg_catalog"}, "name-refused"),
+    ],
+)
+async def test_a_refusal_is_answered_and_leaves_nothing(
+    rabbit_config: Settings, owner: asyncpg.Connection, data: dict[str, str], reason: str
+) -> None:
+    async with flow(rabbit_config) as shop, provisioning(rabbit_config):
+        await shop.asks(name="T", slug="taken", host="taken.example.com", admin_email="taken@example.com")
+        assert (await shop.hears())["type"] == "tenant.requested"
+        asked = await shop.asks(name="Bakery", **data)
+        answer = await shop.hears()
+    assert answer["type"] == "tenant.rejected"
+    assert answer["data"]["reason"] == reason
+    assert (answer["data"]["source"], answer["data"]["source_id"]) == ("shop.example", asked)
+    assert await owner.fetchval("SELECT count(*) FROM shared.tenants") == 1
+    assert await owner.fetchval("SELECT count(*) FROM shared.shared_users") == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\xff\x00 not json",
+        b"{}",
+        event("1", slug="nameless"),
+        event("1", name="Bakery", plan="gold"),
+        event("1", name="Bak\x00ery"),
+        event("", name="Bakery"),
+        event("1", name="Bakery", claim_sha256="short"),
+        event("1", name="Bakery").replace(b"tenant.signup", b"tenant.provision"),
+    ],
+)
+async def test_what_is_no_signup_is_parked_once_with_its_body(
+    rabbit_config: Settings, owner: asyncpg.Connection, body: bytes
+) -> None:
+    async with flow(rabbit_config) as shop, provisioning(rabbit_config):
+        await shop.sends(body)
+        await shop.sends(body)
+        row = await parked(owner)
+        await shop.asks(name="Bakery", slug="after")  # the queue goes on
+        await active(owner, "after")
+    assert (row["type"], row["error_class"], row["raw_body"]) == ("unknown", "ContractError", body)
+    assert await owner.fetchval("SELECT count(*) FROM shared.messages WHERE type = 'unknown'") == 1
+
+
+async def test_an_unknown_message_that_is_replayed_goes_through_the_intake_again(
+    rabbit_config: Settings, owner: asyncpg.Connection, as_operator: dict[str, str]
+) -> None:
+    nonsense = event("1", slug="nameless")
+    misplaced = event("2", name="Bakery", slug="bakery")
+    async with serving(rabbit_config) as api, flow(rabbit_config) as shop, provisioning(rabbit_config):
+        await shop.sends(nonsense)
+        row = await parked(owner)
+        await api.post(f"/cc/messages/{row['id']}/replay", headers=as_operator, json=WHY)
+
+        async def parked_again() -> bool:
+            now = await one(owner, "SELECT * FROM shared.messages WHERE id = $1", row["id"])
+            return (now["status"], now["replays"], now["attempts"]) == ("parked", 1, 1)
+
+        await eventually(parked_again, what="the nonsense parked again")
+        # A sign-up that was sent to the wrong exchange is one all the same.
+        await _misplace(rabbit_config, misplaced)
+
+        async def found() -> Any:
+            return await owner.fetchval(
+                "SELECT id FROM shared.messages WHERE raw_body = $1 AND status = 'parked'", misplaced
+            )
+
+        misplaced_id = await eventually(found, what="the misplaced sign-up")
+        answer = await api.post(f"/cc/messages/{misplaced_id}/replay", headers=as_operator, json=WHY)
+        assert answer.status_code == 200, answer.text
+        assert (await shop.hears())["data"]["source_id"] == "2"
+        await active(owner, "bakery")
+    row = await one(owner, "SELECT * FROM shared.messages WHERE id = $1", misplaced_id)
+    assert (row["type"], row["status"], row["source_id"]) == ("tenant.signup", "handled", "2")
+
+
+async def _misplace(config: Settings, body: bytes) -> None:
+    assert config.amqp_url is not None
+    async with await aio_pika.connect(config.amqp_url) as connection:
+        exchange = await (await connection.channel()).get_exchange(topology.COMMANDS)
+        await exchange.publish(aio_pika.Message(body), topology.COMMANDS_KEY)
+
+
+async def test_an_unknown_message_can_be_edited_into_a_signup(
+    rabbit_config: Settings, owner: asyncpg.Connection, as_operator: dict[str, str]
+) -> None:
+    async with serving(rabbit_config) as api, flow(rabbit_config) as shop, provisioning(rabbit_config):
+        await shop.sends(event("1", nom="Bakery"))
+        row = await parked(owner)
+        edit = {"payload": {"name": "Bakery", "slug": "bakery"}, **WHY}
+        answer = await api.post(f"/cc/messages/{row['id']}/edit", headers=as_operator, json=edit)
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["caused_by"] == str(row["id"])
+        await active(owner, "bakery")
+    old = await one(owner, "SELECT status FROM shared.messages WHERE id = $1", row["id"])
+    assert old["status"] == "archived"
+
+
+async def test_a_signup_waits_while_the_provisioners_are_paused(
+    rabbit_config: Settings, owner: asyncpg.Connection, as_operator: dict[str, str]
+) -> None:
+    async with serving(rabbit_config) as api, flow(rabbit_config) as shop, provisioning(rabbit_config):
+        await api.post("/cc/provisioner/pause", headers=as_operator, json=WHY)
+        await shop.asks(name="Bakery", slug="bakery")
+
+        async def waits() -> bool:
+            row = await owner.fetchrow(
+                "SELECT status, attempts FROM shared.messages WHERE type = 'tenant.signup'"
+            )
+            return row is not None and tuple(row) == ("pending", 0)
+
+        await eventually(waits, what="the sign-up in the ledger")
+        assert await owner.fetchval("SELECT count(*) FROM shared.tenants") == 0
+        await api.post("/cc/provisioner/resume", headers=as_operator, json=WHY)
+        await active(owner, "bakery")
+
+
+async def test_a_signup_that_met_a_lock_is_tried_again(
+    rabbit_config: Settings, owner: asyncpg.Connection, superuser: asyncpg.Connection
+) -> None:
+    await superuser.execute(
+        "CREATE FUNCTION public.once() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " IF nextval('public.tries') < 3 THEN RAISE lock_not_available; END IF; RETURN NEW; END $$;"
+        "CREATE SEQUENCE public.tries; GRANT USAGE ON SEQUENCE public.tries TO tenantry_owner;"
+        "GRANT USAGE ON SCHEMA public TO tenantry_owner;"
+        "CREATE TRIGGER once BEFORE INSERT ON shared.tenants FOR EACH ROW EXECUTE FUNCTION public.once()"
+    )
+    async with flow(rabbit_config) as shop, provisioning(rabbit_config):
+        await shop.asks(name="Bakery", slug="bakery")
+        assert (await shop.hears())["type"] == "tenant.requested"
+        await active(owner, "bakery")
+    row = await one(owner, "SELECT status, attempts FROM shared.messages WHERE type = 'tenant.signup'")
+    assert tuple(row) == ("handled", 3)

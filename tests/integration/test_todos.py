@@ -1,0 +1,95 @@
+"""To-dos: made, read, changed, deleted, found, sorted and paged."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.factories import TodoFactory
+from tests.support import Client, Tenant, problem
+
+
+async def make(api: Client, tenant: Tenant, **fields: Any) -> dict[str, Any]:
+    answer = await api.post("/todos", headers=tenant.headers, json=fields)
+    assert answer.status_code == 201, answer.text
+    body: dict[str, Any] = answer.json()
+    return body
+
+
+async def found(api: Client, tenant: Tenant, **query: Any) -> list[str]:
+    """Return the titles of all pages of a list."""
+    titles: list[str] = []
+    cursor: str | None = None
+    while True:
+        params = {**query, **({"cursor": cursor} if cursor else {})}
+        answer = await api.get("/todos", headers=tenant.headers, params=params)
+        assert answer.status_code == 200, answer.text
+        page = answer.json()
+        titles += [item["title"] for item in page["items"]]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            return titles
+
+
+async def test_a_todo_lives(api: Client, tenant: Tenant) -> None:
+    made = await make(api, tenant, title="Bake", due_at="2026-12-24T18:00:00+01:00")
+    assert made["due_at"] == "2026-12-24T17:00:00Z"
+    assert made["done"] is False
+    path = f"/todos/{made['id']}"
+    changed = await api.patch(path, headers=tenant.headers, json={"done": True, "due_at": None})
+    assert (changed.json()["done"], changed.json()["due_at"], changed.json()["title"]) == (True, None, "Bake")
+    assert changed.json()["updated_at"] >= made["updated_at"]
+    assert (await api.get(path, headers=tenant.headers)).json() == changed.json()
+    assert (await api.delete(path, headers=tenant.headers)).status_code == 204
+    problem(await api.get(path, headers=tenant.headers), 404, "not-found")
+    problem(await api.delete(path, headers=tenant.headers), 404, "not-found")
+    problem(await api.patch(path, headers=tenant.headers, json={"done": True}), 404, "not-found")
+
+
+async def test_what_a_patch_leaves_out_stays(api: Client, tenant: Tenant) -> None:
+    made = await make(api, tenant, title="Bake", done=True)
+    answer = await api.patch(f"/todos/{made['id']}", headers=tenant.headers, json={})
+    assert {**answer.json(), "updated_at": None} == {**made, "updated_at": None}
+
+
+async def test_whatever_the_factory_makes_is_given_back_as_it_was(api: Client, tenant: Tenant) -> None:
+    for todo in TodoFactory.batch(10):
+        made = await make(api, tenant, title=todo.title, done=todo.done)
+        assert (made["title"], made["done"]) == (todo.title, todo.done)
+
+
+@pytest.mark.parametrize("order", ["id", "-id", "title", "-title", "due_at", "-due_at"])
+async def test_pages_hold_every_item_once_in_order(api: Client, tenant: Tenant, order: str) -> None:
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    dues = [3, 1, None, 2, None, 1]
+    for number, due in enumerate(dues):
+        due_at = (start + timedelta(days=due)).isoformat() if due is not None else None
+        await make(api, tenant, title="bcabca"[number] + str(number), due_at=due_at)
+    whole = await found(api, tenant, order=order, limit=100)
+    assert sorted(whole) == sorted(await found(api, tenant))
+    assert await found(api, tenant, order=order, limit=2) == whole
+    if order.startswith("-"):
+        assert whole == (await found(api, tenant, order=order[1:]))[::-1]
+
+
+async def test_filters_narrow(api: Client, tenant: Tenant) -> None:
+    await make(api, tenant, title="Bake 100% rye", done=True, due_at="2026-01-02T00:00:00Z")
+    await make(api, tenant, title="Sweep_floor", due_at="2026-01-01T00:00:00Z")
+    await make(api, tenant, title="Rest")
+    assert await found(api, tenant, done="true") == ["Bake 100% rye"]
+    assert await found(api, tenant, done="false") == ["Sweep_floor", "Rest"]
+    assert await found(api, tenant, q="BAKE") == ["Bake 100% rye"]
+    assert await found(api, tenant, q="%") == ["Bake 100% rye"]
+    assert await found(api, tenant, q="_") == ["Sweep_floor"]
+    assert await found(api, tenant, due_before="2026-01-02T00:00:00Z") == ["Sweep_floor"]
+    assert await found(api, tenant, due_after="2026-01-02T00:00:00Z") == ["Bake 100% rye"]
+    assert await found(api, tenant, q="e", done="false", due_before="2026-02-01T00:00:00Z") == ["Sweep_floor"]
+
+
+async def test_a_cursor_of_another_order_is_refused(api: Client, tenant: Tenant) -> None:
+    for title in "abc":
+        await make(api, tenant, title=title)
+    page = await api.get("/todos?limit=1", headers=tenant.headers)
+    cursor = page.json()["next_cursor"]
+    answer = await api.get("/todos", headers=tenant.headers, params={"cursor": cursor, "order": "-id"})
+    problem(answer, 400, "validation")

@@ -1,0 +1,98 @@
+"""What tests of isolation share: tenants with a canary row each, made as the owner makes them."""
+
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+import asyncpg
+import msgspec
+import uuid_utils.compat as uuid7
+from sqlalchemy import String, bindparam, insert, select
+
+from db import permissions, roles, tokens
+from db.connection import Connection
+from db.migrations.lineage import lineage
+from db.migrations.render import render
+from db.migrations.run import record_revision, upgrade_schema
+from db.models.tenant import Todo
+from db.names import SchemaName, new_schema_name
+from db.settings import Settings
+from db.statements import Statement
+
+TITLES = Statement(select(Todo.title).order_by(Todo.id))
+ADD_TITLE = Statement(
+    insert(Todo).values(title=bindparam("title", type_=String(500))).returning(Todo.id, Todo.title)
+)
+
+
+class Resident(msgspec.Struct, frozen=True):
+    """A tenant with a row that nobody else may ever see.
+
+    Args:
+        id: the tenant's.
+        slug: the tenant's.
+        schema: the tenant's.
+        canary: the title of its only to-do; one word, which stands nowhere else.
+        key: an API key with all scopes.
+    """
+
+    id: UUID
+    slug: str
+    schema: SchemaName
+    canary: str
+    key: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What its client sends with every request."""
+        return {"tenant": self.slug, "authorization": f"Bearer {self.key}"}
+
+
+async def settle(owner: Connection, config: Settings, slugs: Sequence[str]) -> list[Resident]:
+    """Make an active tenant for each slug, without waiting for a provisioner."""
+    tenant_lineage = lineage("tenant", config.alembic_config)
+    script = render(tenant_lineage, None, tenant_lineage.head)
+    residents = []
+    async with owner.transaction():
+        for slug in slugs:
+            token = tokens.mint("tenant")
+            one = Resident(
+                uuid7.uuid7(), slug, new_schema_name(), f"canary{secrets.token_hex(8)}", token.text
+            )
+            residents.append(one)
+            await owner.execute(
+                "INSERT INTO shared.tenants (id, slug, name, schema_name, status)"
+                " VALUES ($1, $2, $2, $3, 'active')",
+                one.id,
+                one.slug,
+                one.schema,
+            )
+            await roles.create_schema(owner, one.schema)
+            await upgrade_schema(owner, one.schema, script)
+            await record_revision(owner, one.id, tenant_lineage, script.end)
+            await owner.execute(f"INSERT INTO {one.schema}.todos (title) VALUES ($1)", one.canary)
+            await tokens.store(owner, token, name="key", tenant_id=one.id, scopes=permissions.ALL)
+    return residents
+
+
+@asynccontextmanager
+async def undone(connection: Connection) -> AsyncIterator[None]:
+    """Run what is inside in a transaction that is rolled back, whatever came of it."""
+    await connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        await connection.execute("ROLLBACK")
+
+
+async def sqlstate(connection: Connection, statement: str) -> str | None:
+    """Run a statement within a savepoint; return its SQLSTATE, or None where it worked."""
+    await connection.execute("SAVEPOINT probe")
+    try:
+        await connection.execute(statement)
+    except asyncpg.PostgresError as error:
+        return error.sqlstate
+    finally:
+        await connection.execute("ROLLBACK TO SAVEPOINT probe")
+    return None

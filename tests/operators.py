@@ -1,0 +1,40 @@
+"""Operators at work, as the control center's routes see them."""
+
+from typing import Any
+
+import httpx
+
+from tests.support import Client
+
+
+class Operator:
+    """An operator at work on the tenants.
+
+    Args:
+        api: the API's client.
+        token: the operator's.
+    """
+
+    def __init__(self, api: Client, token: str) -> None:
+        self._api = api
+        self._headers = {"authorization": f"Bearer {token}"}
+
+    async def does(self, act: str, slug: str, /, **body: Any) -> httpx.Response:
+        """Ask for ``act``, whatever comes of it."""
+        if act == "delete":
+            return await self._api.delete(f"/cc/tenants/{slug}", headers=self._headers, params=body)
+        return await self._api.post(f"/cc/tenants/{slug}/{act}", headers=self._headers, json=body or None)
+
+    async def has(self, act: str, slug: str, /, **body: Any) -> dict[str, Any]:
+        """Ask for ``act``, which is done."""
+        answer = await self.does(act, slug, **body)
+        assert answer.status_code in {200, 204}, answer.text
+        done: dict[str, Any] = answer.json() if answer.content else {}
+        return done
+
+    async def sees(self, slug: str, /) -> dict[str, Any]:
+        """Look at a tenant."""
+        answer = await self._api.get(f"/cc/tenants/{slug}", headers=self._headers)
+        assert answer.status_code == 200, answer.text
+        seen: dict[str, Any] = answer.json()
+        return seen

@@ -1,0 +1,117 @@
+"""Provisioners and APIs in processes of their own, to be killed."""
+
+import asyncio
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from db import logs
+from db.local.process import Process
+from db.local.waiting import free_port
+from db.settings import PROJECT, Settings
+
+_forks = multiprocessing.get_context("forkserver")
+_forks.set_forkserver_preload(["provisioner.__main__", "pytest"])
+
+
+def environment(config: Settings) -> dict[str, str]:
+    """Return a process's environment with all settings that differ from the defaults."""
+    default = Settings()
+    given = {
+        name.upper(): str(getattr(config, name))
+        for name in Settings.__struct_fields__
+        if getattr(config, name) != getattr(default, name)
+    }
+    inherited = {name: value for name, value in os.environ.items() if name.lower() not in dir(default)}
+    return {**inherited, **given, "PYTHONUNBUFFERED": "1"}
+
+
+def a_provisioner(config: Settings, log: Path, name: str = "provisioner") -> Process:
+    """Return a provisioner as it is run in earnest."""
+    command = [sys.executable, "-m", "provisioner"]
+    return Process(name, command, environment=environment(config), log=log, directory=PROJECT, grace=30)
+
+
+def an_api(config: Settings, log: Path, port: int | None = None) -> tuple[Process, str]:
+    """Return an API under granian, and its address."""
+    port = port or free_port()
+    command = [
+        *(sys.executable, "-m", "granian", "--interface", "asgi", "--factory", "--no-ws"),
+        *("--host", "127.0.0.1", "--port", str(port), "--workers", "1", "api.app:create_app"),
+    ]
+    process = Process("api", command, environment=environment(config), log=log, directory=PROJECT)
+    return process, f"http://127.0.0.1:{port}"
+
+
+@asynccontextmanager
+async def running(process: Process) -> AsyncIterator[Process]:
+    """A process, started, and killed at the end."""
+    process.start()
+    try:
+        yield process
+    finally:
+        await asyncio.to_thread(process.kill)
+
+
+class Forked:
+    """A provisioner's process, forked from one that has imported everything: it starts at once.
+
+    Args:
+        config: its settings.
+    """
+
+    def __init__(self, config: Settings) -> None:
+        self._config = config
+        self._process: BaseProcess | None = None
+
+    async def start(self) -> None:
+        self._process = _forks.Process(target=_serve, args=(self._config,), daemon=True)
+        await asyncio.to_thread(self._process.start)
+
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.is_alive()
+
+    async def kill(self) -> None:
+        """Kill it, and see that this is what it died of."""
+        assert self._process is not None
+        assert self._process.pid is not None
+        os.kill(self._process.pid, signal.SIGKILL)
+        assert await self.ended() == -signal.SIGKILL
+
+    async def ended(self, *, within: float = 30) -> int:
+        """Wait for its end and return its exit code, negative for a signal's number."""
+        assert self._process is not None
+        await asyncio.to_thread(self._process.join, within)
+        code = self._process.exitcode
+        assert code is not None, "it has not ended"
+        return code
+
+    async def stop(self) -> None:
+        if self.alive:
+            assert self._process is not None
+            self._process.terminate()
+            await self.ended()
+
+
+@asynccontextmanager
+async def forked(config: Settings) -> AsyncIterator[Forked]:
+    """A provisioner in a process of its own, stopped at the end if it still runs."""
+    process = Forked(config)
+    await process.start()
+    try:
+        yield process
+    finally:
+        await process.stop()
+
+
+def _serve(config: Settings) -> None:
+    from provisioner.__main__ import _main
+
+    logs.configure("json", "error")
+    asyncio.run(_main(config))

@@ -1,0 +1,193 @@
+"""What tests say again and again: wait until, sign up, run a service."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeVar, cast
+
+import asyncpg
+import httpx
+import msgspec
+
+from api.app import create_app
+from db.settings import Settings
+from provisioner.__main__ import run as run_provisioner
+
+Client = httpx.AsyncClient
+T = TypeVar("T")
+
+OWNER_PASSWORD = "owner-password"
+APP_PASSWORD = "app-password"
+
+
+async def eventually(probe: Callable[[], Awaitable[T]], *, within: float = 20.0, what: str = "it") -> T:
+    """Poll until ``probe`` returns something true, and return that.
+
+    Args:
+        probe: asked again and again; its assertion errors count as not yet.
+        within: seconds.
+        what: for the failure's message.
+    """
+    deadline = time.monotonic() + within
+    last: object = None
+    while time.monotonic() < deadline:
+        try:
+            last = await probe()
+            if last:
+                return last
+        except AssertionError as error:
+            last = error
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"{what} did not come true within {within:g} s; last seen: {last!r}")
+
+
+class Tenant(msgspec.Struct, frozen=True):
+    """A tenant as its client knows it."""
+
+    id: str
+    slug: str
+    key: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What a client sends with every request."""
+        return {"tenant": self.slug, "authorization": f"Bearer {self.key}"}
+
+    @property
+    def bearer(self) -> dict[str, str]:
+        """The token alone."""
+        return {"authorization": f"Bearer {self.key}"}
+
+
+async def requested(api: Client, slug: str, **fields: Any) -> Tenant:
+    """Sign a tenant up, without waiting for anything."""
+    answer = await api.post("/tenants", json={"name": slug.title(), "slug": slug, **fields})
+    assert answer.status_code == 202, answer.text
+    body = answer.json()
+    return Tenant(body["id"], body["slug"], body["api_key"])
+
+
+async def status(api: Client, tenant: Tenant) -> str:
+    """Return a tenant's status, as its own key sees it."""
+    answer = await api.get(f"/tenants/{tenant.slug}", headers=tenant.bearer)
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["status"])
+
+
+async def one(connection: asyncpg.Connection, sql: str, *values: Any) -> asyncpg.Record:
+    """Return the row that must be there."""
+    row = await connection.fetchrow(sql, *values)
+    assert row is not None, sql
+    return row
+
+
+async def becomes(api: Client, tenant: Tenant, wanted: str, *, within: float = 20.0) -> None:
+    """Wait until a tenant has a status."""
+
+    async def probe() -> bool:
+        seen = await status(api, tenant)
+        assert seen == wanted, seen
+        return True
+
+    await eventually(probe, within=within, what=f"{tenant.slug} {wanted}")
+
+
+async def sign_up(api: Client, slug: str, **fields: Any) -> Tenant:
+    """Sign a tenant up and wait until it is active."""
+    tenant = await requested(api, slug, **fields)
+    await becomes(api, tenant, "active")
+    return tenant
+
+
+@contextlib.asynccontextmanager
+async def held(context: contextlib.AbstractAsyncContextManager[T]) -> AsyncIterator[T]:
+    """Keep a context open in a task of its own, since fixtures begin and end in different ones."""
+    entered: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+    leave = asyncio.Event()
+
+    async def hold() -> None:
+        try:
+            async with context as value:
+                entered.set_result(value)
+                await leave.wait()
+        except BaseException as error:
+            if not entered.done():
+                entered.set_exception(error)
+                return
+            raise
+
+    task = asyncio.create_task(hold())
+    try:
+        yield await entered
+    finally:
+        leave.set()
+        await task
+
+
+class Service:
+    """Something that runs until it is told to stop, on the test's event loop.
+
+    Args:
+        main: takes the event that asks it to stop.
+    """
+
+    def __init__(self, main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+        self._main = main
+        self._stop = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        async def body() -> None:
+            await self._main(self._stop)
+
+        self._stop = asyncio.Event()
+        self._task = asyncio.create_task(body())
+        await asyncio.sleep(0)
+
+    async def stop(self) -> None:
+        """Ask it to stop, and see that it does without an error."""
+        if self._task is not None:
+            self._stop.set()
+            await asyncio.wait_for(self._task, 30)
+            self._task = None
+
+    async def crash(self) -> None:
+        """Cut it off wherever it is."""
+        assert self._task is not None
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+        self._task = None
+
+
+@contextlib.asynccontextmanager
+async def serving(config: Settings) -> AsyncIterator[Client]:
+    """The API on the test's own event loop, and a client for it."""
+    app = create_app(config)
+    async with held(app.lifespan()):
+        transport = httpx.ASGITransport(app=cast("Any", app), raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://testserver.local") as client:
+            yield client
+
+
+@contextlib.asynccontextmanager
+async def provisioning(config: Settings) -> AsyncIterator[Service]:
+    """A provisioner on the test's own event loop."""
+    service = Service(lambda stop: run_provisioner(config, stop))
+    await service.start()
+    try:
+        yield service
+    finally:
+        await service.stop()
+
+
+def problem(answer: httpx.Response, status: int, kind: str) -> dict[str, Any]:
+    """Check that an answer is the documented problem, and return its body."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = answer.json()
+    assert body["type"] == f"/problems/{kind}", body
+    assert body["status"] == status
+    assert body["request_id"] == answer.headers["x-request-id"]
+    return body
