@@ -69,6 +69,7 @@ class Consumer:
         self._policy = policy
         self._signups = Signups(pool)
         self._unspent: set[UUID] = set()
+        self._in_hand: set[UUID] = set()
 
     async def command(self, message_id: str | None, body: bytes) -> None:
         """Handle one delivery. What the ledger does not know is parked as ``unknown``, once.
@@ -81,7 +82,7 @@ class Consumer:
             if known is None:
                 await self._park_unknown(message_id, body)
             else:
-                await self._handle(known)
+                await self._once(known, self._handle)
         except failures.NOT_NOW as error:
             raise DatabaseAway from error
 
@@ -98,7 +99,7 @@ class Consumer:
                 await self._park_unknown(message_id, body, failures.failure(error))
                 return
             if admitted is not None:
-                await self._sign_up(admitted)
+                await self._once(admitted, self._sign_up)
         except failures.NOT_NOW as error:
             raise DatabaseAway from error
 
@@ -162,6 +163,20 @@ class Consumer:
             if parked is not None:
                 event = Parked(message_id=parked, message_type="unknown", error_class=failure.error_class)
                 await ledger.append(connection, [contracts.message(event, caused_by=parked)])
+
+    async def _once(self, message_id: UUID, handle: Callable[[UUID], Awaitable[None]]) -> None:
+        """Handle a message, unless another delivery of it is in hand here already.
+
+        That one decides its fate, or is delivered again if this process dies: two would count two attempts
+        for one death.
+        """
+        if message_id in self._in_hand:
+            return
+        self._in_hand.add(message_id)
+        try:
+            await handle(message_id)
+        finally:
+            self._in_hand.discard(message_id)
 
     async def _handle(self, message_id: UUID) -> None:
         try:

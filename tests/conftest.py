@@ -19,7 +19,7 @@ from db.local.postgres import PostgresServer
 from db.local.rabbitmq import RabbitNode, find_installation
 from db.settings import PROJECT, Settings
 from provisioner import topology
-from tests.leaks import watched
+from tests import leaks
 from tests.support import (
     APP_PASSWORD,
     OWNER_PASSWORD,
@@ -42,11 +42,16 @@ for name in ("DATABASE_URL", "OWNER_DATABASE_URL", "SUPERUSER_DATABASE_URL", "AM
 
 
 @pytest.fixture(scope="session", autouse=True)
-def no_secret_in_logs() -> Iterator[None]:
-    """No log line of the whole run has a token, a password or a password's hash in it."""
-    with watched() as found:
+def no_secret_in_what_is_written(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing that the run or one of its processes writes has a token, a password or its hash in it."""
+    with leaks.none_in(tmp_path_factory.getbasetemp()):
         yield
-    assert found == []
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Look at what pytest captured of each test."""
+    for _, text in report.sections:
+        leaks.look(text)
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +59,9 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServe
     """A PostgreSQL server for the run. Durability is off: a test that needs it starts its own."""
     home = tmp_path_factory.mktemp("postgres")
     server = PostgresServer(
-        home, settings={"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+        home,
+        settings={"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"},
+        log=leaks.output("postgres"),
     )
     server.start()
     yield server
@@ -112,7 +119,7 @@ def config(superuser_url: str) -> Settings:
 def rabbit_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitNode]:
     """A RabbitMQ node for the run, from an installed server or from unpacked packages."""
     home = tmp_path_factory.mktemp("rabbitmq")
-    node = RabbitNode(home, find_installation() or unpack_rabbitmq())
+    node = RabbitNode(home, find_installation() or unpack_rabbitmq(), log=leaks.output("rabbitmq"))
     node.start()
     yield node
     node.stop()

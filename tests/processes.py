@@ -10,10 +10,14 @@ from contextlib import asynccontextmanager
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import httpx
+
 from db import logs
 from db.local.process import Process
 from db.local.waiting import free_port
 from db.settings import PROJECT, Settings
+from tests import leaks
+from tests.support import eventually
 
 _forks = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload(["provisioner.__main__", "pytest"])
@@ -31,21 +35,45 @@ def environment(config: Settings) -> dict[str, str]:
     return {**inherited, **given, "PYTHONUNBUFFERED": "1"}
 
 
-def a_provisioner(config: Settings, log: Path, name: str = "provisioner") -> Process:
+def a_provisioner(config: Settings, log: Path | None = None, name: str = "provisioner") -> Process:
     """Return a provisioner as it is run in earnest."""
     command = [sys.executable, "-m", "provisioner"]
+    log = log or leaks.output(name)
     return Process(name, command, environment=environment(config), log=log, directory=PROJECT, grace=30)
 
 
-def an_api(config: Settings, log: Path, port: int | None = None) -> tuple[Process, str]:
+def an_api(config: Settings, log: Path | None = None) -> tuple[Process, str]:
     """Return an API under granian, and its address."""
-    port = port or free_port()
+    port, log = free_port(), log or leaks.output("api")
     command = [
         *(sys.executable, "-m", "granian", "--interface", "asgi", "--factory", "--no-ws"),
         *("--host", "127.0.0.1", "--port", str(port), "--workers", "1", "api.app:create_app"),
     ]
     process = Process("api", command, environment=environment(config), log=log, directory=PROJECT)
     return process, f"http://127.0.0.1:{port}"
+
+
+@asynccontextmanager
+async def api_process(config: Settings) -> AsyncIterator[str]:
+    """An API in a process of its own that answers; its address."""
+    process, base = an_api(config)
+    async with running(process):
+        await answers(base)
+        yield base
+        await asyncio.to_thread(process.stop)
+
+
+async def answers(base: str) -> None:
+    """Wait until the API at ``base`` answers."""
+    async with httpx.AsyncClient(base_url=base) as client:
+
+        async def lives() -> bool:
+            try:
+                return (await client.get("/health/live")).status_code == 200
+            except httpx.TransportError:
+                return False
+
+        await eventually(lives, within=60, what="the API")
 
 
 @asynccontextmanager
@@ -70,7 +98,9 @@ class Forked:
         self._process: BaseProcess | None = None
 
     async def start(self) -> None:
-        self._process = _forks.Process(target=_serve, args=(self._config,), daemon=True)
+        self._process = _forks.Process(
+            target=_serve, args=(self._config, leaks.output("forked")), daemon=True
+        )
         await asyncio.to_thread(self._process.start)
 
     @property
@@ -110,8 +140,11 @@ async def forked(config: Settings) -> AsyncIterator[Forked]:
         await process.stop()
 
 
-def _serve(config: Settings) -> None:
+def _serve(config: Settings, log: Path) -> None:
     from provisioner.__main__ import _main
 
+    with log.open("wb") as output:
+        os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
     logs.configure("json", "error")
     asyncio.run(_main(config))

@@ -1,7 +1,6 @@
 """Commands as an operator types them, in processes of their own."""
 
 import asyncio
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +8,8 @@ from pathlib import Path
 import msgspec
 
 from db.settings import PROJECT, Settings
+from tests import leaks
+from tests.processes import environment
 
 BIN = Path(sys.executable).parent
 
@@ -19,18 +20,6 @@ class Finished(msgspec.Struct, frozen=True):
     code: int
     out: str
     err: str
-
-
-def environment(config: Settings) -> dict[str, str]:
-    """Return a shell's environment with the settings' addresses."""
-    given = {
-        "DATABASE_URL": config.database_url,
-        "OWNER_DATABASE_URL": config.owner_database_url,
-        "SUPERUSER_DATABASE_URL": config.superuser_database_url,
-        "AMQP_URL": config.amqp_url,
-        "SIGNUP": config.signup,
-    }
-    return {**os.environ, **{name: value for name, value in given.items() if value}}
 
 
 async def typed(config: Settings, *command: str, within: float = 60) -> Finished:
@@ -46,6 +35,7 @@ async def typed(config: Settings, *command: str, within: float = 60) -> Finished
             timeout=within,
             check=False,
         )
+        leaks.look(done.stderr)  # what a command answers may be a secret; what it logs may not
         return Finished(done.returncode, done.stdout, done.stderr)
 
     return await asyncio.to_thread(run)

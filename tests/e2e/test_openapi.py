@@ -1,8 +1,7 @@
 """The OpenAPI document is kept: whatever is sent, no 5xx, and no answer that it does not describe."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
 from typing import Any, cast
 
 import httpx
@@ -16,6 +15,7 @@ from schemathesis.schemas import APIOperation
 from schemathesis.specs.openapi.checks import content_type_conformance, status_code_conformance
 
 from db.settings import Settings
+from tests.processes import api_process
 from tests.support import Service, Tenant, sign_up
 
 pytestmark = pytest.mark.timeout(420)
@@ -28,11 +28,9 @@ _ENDLESS = ("/events",)  # a stream is read in a test of its own
 
 
 @pytest.fixture
-async def address(
-    config: Settings, provisioner: Service, granian: Callable[[Settings], AbstractAsyncContextManager[str]]
-) -> AsyncIterator[str]:
+async def address(config: Settings, provisioner: Service) -> AsyncIterator[str]:
     """The API's address."""
-    async with granian(config) as base:
+    async with api_process(config) as base:
         yield base
 
 

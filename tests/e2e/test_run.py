@@ -52,9 +52,11 @@ class Run:
         }
         self._process: subprocess.Popen[bytes] | None = None
         self._left: dict[str, Any] = {}
+        self._told = 0
 
     def start(self) -> None:
         self._left = self.state  # what a killed predecessor left says nothing of this run
+        self._told = self.output.stat().st_size if self.output.exists() else 0
         with self.output.open("ab") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "db.local"],
@@ -81,17 +83,18 @@ class Run:
 
     @property
     def told(self) -> str:
-        return self.output.read_text()
+        """What it has written since its last start."""
+        return self.output.read_bytes()[self._told :].decode()
 
-    def until_active(self) -> dict[str, Any]:
-        assert wait_until(lambda: bool(self.state.get("tenant")) or self.process.poll() is not None, 90), (
-            self.told
-        )
+    def until_up(self) -> dict[str, Any]:
+        """Wait until it shows the lines to paste, its last act; return its state."""
+
+        def shown() -> bool:
+            return "Ctrl-C stops everything" in self.told or self.process.poll() is not None
+
+        assert wait_until(shown, 90), self.told
         assert self.process.poll() is None, self.told
         return self.state
-
-    def until_pasteable(self) -> None:
-        assert wait_until(lambda: "Ctrl-C stops everything" in self.told, 30), self.told
 
     def family(self) -> list[psutil.Process]:
         """The supervisor and all that it started."""
@@ -140,7 +143,7 @@ def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
 
 
 def test_the_run_file_says_what_runs_and_only_its_owner_reads_it(run: Run) -> None:
-    state = run.until_active()
+    state = run.until_up()
     assert set(state) == KEYS
     assert set(state["pids"]) == {"api", "provisioner", "postgres", "rabbitmq"}
     assert state["api"] == f"http://127.0.0.1:{run.port}"
@@ -152,15 +155,13 @@ def test_the_run_file_says_what_runs_and_only_its_owner_reads_it(run: Run) -> No
 
 
 def test_the_first_tenant_is_active_and_answers_with_its_to_dos(run: Run) -> None:
-    state = run.until_active()
-    run.until_pasteable()
+    state = run.until_up()
     assert state["tenant"]["slug"] == "bakery"
     assert todos(state) == ["Bake bread"]
 
 
 def test_the_terminal_shows_progress_and_lines_to_paste(run: Run) -> None:
-    run.until_active()
-    run.until_pasteable()
+    run.until_up()
     assert "messages are delivered in process" in run.told
     assert "tenant bakery: active" in run.told
     line = next(line for line in run.told.splitlines() if line.strip().endswith("/todos"))
@@ -169,7 +170,7 @@ def test_the_terminal_shows_progress_and_lines_to_paste(run: Run) -> None:
 
 
 def test_the_operators_token_is_taken_by_the_api(run: Run) -> None:
-    state = run.until_active()
+    state = run.until_up()
     headers = {"Authorization": f"Bearer {state['operator_token']}"}
     answer = httpx.get(f"{state['api']}/tenants/bakery", headers=headers, trust_env=False)
     assert answer.status_code == 200, answer.text
@@ -188,7 +189,7 @@ def test_each_program_is_told_its_own_addresses_only() -> None:
 
 @pytest.mark.parametrize("name", ["provisioner", "api", "postgres"])
 def test_what_is_killed_is_started_again(run: Run, name: str) -> None:
-    pid = run.until_active()["pids"][name]
+    pid = run.until_up()["pids"][name]
     os.kill(pid, signal.SIGKILL)
     assert wait_until(lambda: run.state["pids"][name] not in {None, pid}, 30), run.told
     state = run.state
@@ -203,7 +204,7 @@ def test_what_is_killed_is_started_again(run: Run, name: str) -> None:
 
 
 def test_a_second_run_on_the_same_home_is_refused(run: Run) -> None:
-    run.until_active()
+    run.until_up()
     second = subprocess.run(
         [sys.executable, "-m", "db.local"],
         cwd=PROJECT,
@@ -219,25 +220,25 @@ def test_a_second_run_on_the_same_home_is_refused(run: Run) -> None:
 
 
 def test_an_interrupt_leaves_no_process_and_the_next_run_finds_the_same_data(run: Run) -> None:
-    before = run.until_active()
+    before = run.until_up()
     family = run.family()
     assert run.stop(signal.SIGINT) == 0, run.told
     assert not alive(family)
     assert not (run.home / "run.json").exists()
     run.start()
-    after = run.until_active()
+    after = run.until_up()
     assert after["tenant"] == before["tenant"]
     assert after["operator_token"] == before["operator_token"]
     assert todos(after) == ["Bake bread"]
 
 
 def test_a_killed_supervisor_leaves_no_process_and_its_home_is_usable_at_once(run: Run) -> None:
-    before = run.until_active()
+    before = run.until_up()
     family = run.family()
     run.process.kill()
     run.process.wait(10)
     run.start()
-    after = run.until_active()
+    after = run.until_up()
     assert after["tenant"] == before["tenant"]
     assert wait_until(lambda: not alive(family), 30)
     assert todos(after) == ["Bake bread"]
@@ -245,7 +246,7 @@ def test_a_killed_supervisor_leaves_no_process_and_its_home_is_usable_at_once(ru
 
 def test_a_hang_up_and_a_termination_stop_everything_too(run: Run) -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
-        run.until_active()
+        run.until_up()
         family = run.family()
         assert run.stop(number) == 0, run.told
         assert not alive(family)
@@ -257,7 +258,7 @@ def test_a_private_node_carries_the_messages_where_a_server_is_installed(tmp_pat
     run = Run(tmp_path / "home", **{HIDE: ""})
     run.start()
     try:
-        state = run.until_active()
+        state = run.until_up()
         if state["amqp_url"] is None:
             pytest.skip("no RabbitMQ server is installed")
         assert psutil.pid_exists(state["pids"]["rabbitmq"])

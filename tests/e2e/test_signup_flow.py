@@ -4,13 +4,12 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 
 import httpx
 import pytest
 
 from db.settings import PROJECT, Settings
+from tests.processes import api_process
 from tests.support import provisioning, sign_up
 
 pytestmark = pytest.mark.rabbitmq
@@ -30,9 +29,9 @@ def run_script(config: Settings, api: str, *arguments: str) -> "subprocess.Compl
 
 
 async def test_the_example_signs_a_tenant_up_by_event_and_claims_a_key_that_works(
-    rabbit_config: Settings, granian: Callable[[Settings], AbstractAsyncContextManager[str]]
+    rabbit_config: Settings,
 ) -> None:
-    async with granian(rabbit_config) as api, provisioning(rabbit_config):
+    async with api_process(rabbit_config) as api, provisioning(rabbit_config):
         async with httpx.AsyncClient(base_url=api) as client:
             await sign_up(client, "before")  # the exchanges are there
             done = await asyncio.to_thread(

@@ -13,7 +13,7 @@ from sqlalchemy import make_url
 from db.migrations.lineage import lineage
 from db.settings import PROJECT, Settings
 from tests.invariants import Healed
-from tests.processes import Forked, an_api, forked, running
+from tests.processes import Forked, an_api, answers, forked, running
 from tests.proxy import Direction, proxied
 from tests.support import becomes, eventually, one, provisioning, requested, serving, sign_up, status
 
@@ -90,7 +90,7 @@ async def test_a_file_that_is_missing_is_no_absence_of_postgres(
 
 
 async def test_the_api_killed_after_the_commit_of_a_signup(
-    config: Settings, owner: asyncpg.Connection, healed: Healed, tmp_path: Path
+    config: Settings, owner: asyncpg.Connection, healed: Healed
 ) -> None:
     """Its client never got an answer, asks again under the same Idempotency-Key, and has one tenant."""
     committed = asyncio.Event()
@@ -107,20 +107,11 @@ async def test_the_api_killed_after_the_commit_of_a_signup(
                 committed.set()
 
         proxy.on_data = lose_the_answer
-        process, base = an_api(
-            replace(config, database_url=proxy.through(config.require("database_url"))), tmp_path / "api.log"
-        )
+        process, base = an_api(replace(config, database_url=proxy.through(config.require("database_url"))))
         body = {"name": "Bakery", "slug": "bakery"}
         key = {"idempotency-key": "0123456789-0123456789-abc"}
         async with running(process), httpx.AsyncClient(base_url=base, timeout=30) as client:
-
-            async def answers() -> bool:
-                try:
-                    return (await client.get("/health/live")).status_code == 200
-                except httpx.TransportError:
-                    return False
-
-            await eventually(answers, within=60, what="the API")
+            await answers(base)
             request = asyncio.create_task(client.post("/tenants", json=body, headers=key))
             await asyncio.wait_for(committed.wait(), 20)
 

@@ -1,13 +1,8 @@
 """The provisioner dies, wherever it is: after a restart there is exactly one schema, and it is active."""
 
 import asyncio
-import os
 import shutil
 import signal
-import subprocess
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncpg
@@ -15,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from db.settings import PROJECT, Settings
-from tests.processes import environment
+from tests.processes import a_provisioner, running
 from tests.support import (
     Client,
     Tenant,
@@ -32,24 +27,6 @@ from tests.support import (
 pytestmark = pytest.mark.timeout(180)
 
 
-@asynccontextmanager
-async def a_process(config: Settings) -> AsyncIterator["subprocess.Popen[bytes]"]:
-    """A provisioner in a process of its own."""
-    process = await asyncio.to_thread(
-        subprocess.Popen,
-        [sys.executable, "-m", "provisioner"],
-        cwd=PROJECT,
-        env=environment(config),
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.terminate()
-        await asyncio.to_thread(process.wait, 30)
-
-
 async def in_the_middle(owner: asyncpg.Connection) -> bool:
     """Say whether a provisioning transaction has built its schema and stands before a lock."""
     return bool(
@@ -63,15 +40,15 @@ async def in_the_middle(owner: asyncpg.Connection) -> bool:
 async def test_killed_in_the_middle_of_provisioning(delivery: Settings, owner: asyncpg.Connection) -> None:
     blocker = await asyncpg.connect(delivery.require("owner_database_url"))
     async with serving(delivery) as api:
-        async with a_process(delivery) as first, blocker.transaction():
+        async with running(a_provisioner(delivery)) as first, blocker.transaction():
             # The sign-up writes the table that is locked next, so it comes first; the command waits for
             # the provisioner's start.
             tenant = await requested(api, "bakery")
             await blocker.execute("LOCK TABLE shared.pending_admins IN ACCESS EXCLUSIVE MODE")
             await eventually(lambda: in_the_middle(owner), within=60, what="provisioning in the middle")
             assert await status(api, tenant) == "provisioning"
-            os.kill(first.pid, signal.SIGKILL)
-            assert await asyncio.to_thread(first.wait, 10) == -signal.SIGKILL
+            await asyncio.to_thread(first.kill)
+            assert first.exit_code == -signal.SIGKILL
         await blocker.close()
         schema = await owner.fetchval("SELECT schema_name FROM shared.tenants")
 
@@ -79,7 +56,7 @@ async def test_killed_in_the_middle_of_provisioning(delivery: Settings, owner: a
             return await owner.fetchval("SELECT to_regnamespace($1)", schema) is None
 
         await eventually(rolled_back, what="the half-built schema gone")
-        async with a_process(delivery):
+        async with running(a_provisioner(delivery)):
             await becomes(api, tenant, "active", within=60)
     assert await owner.fetchval("SELECT count(*) FROM pg_namespace WHERE nspname ~ '^t_[a-z2-7]{16}$'") == 1
     assert await owner.fetchval("SELECT count(*) FROM shared.messages WHERE type = 'tenant.provisioned'") == 1
@@ -90,7 +67,7 @@ async def test_stopped_under_load_it_finishes_or_gives_back(
 ) -> None:
     async with serving(delivery) as api:
         tenants = [await requested(api, f"shop{n}") for n in range(12)]
-        async with a_process(delivery) as first:
+        async with running(a_provisioner(delivery)) as first:
 
             async def some_are_done() -> bool:
                 return bool(
@@ -98,11 +75,11 @@ async def test_stopped_under_load_it_finishes_or_gives_back(
                 )
 
             await eventually(some_are_done, within=40, what="the first active")
-            first.terminate()
-            assert await asyncio.to_thread(first.wait, 30) == 0
+            await asyncio.to_thread(first.stop)
+            assert first.exit_code == 0
         for row in await owner.fetch("SELECT status, attempts FROM shared.messages WHERE kind = 'command'"):
             assert row["attempts"] <= 1
-        async with a_process(delivery):
+        async with running(a_provisioner(delivery)):
             for tenant in tenants:
                 await becomes(api, tenant, "active", within=60)
 

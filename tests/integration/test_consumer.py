@@ -63,9 +63,21 @@ async def events(owner: asyncpg.Connection, tenant: Tenant) -> list[str]:
     return [row["type"] for row in rows]
 
 
-async def test_ten_copies_at_once_have_one_effect(consumer: Consumer, owner: asyncpg.Connection) -> None:
+async def test_ten_copies_at_once_are_one_attempt(consumer: Consumer, owner: asyncpg.Connection) -> None:
     tenant, message_id = await pending(owner)
     await asyncio.gather(*(consumer.command(str(message_id), b"{}") for _ in range(10)))
+    row = await message(owner, message_id)
+    assert (row["status"], row["attempts"]) == ("handled", 1)
+    assert await tenant_status(owner, tenant) == "active"
+
+
+async def test_copies_at_ten_provisioners_at_once_have_one_effect(
+    pool: asyncpg.Pool, provision: Provision, owner: asyncpg.Connection
+) -> None:
+    tenant, message_id = await pending(owner)
+    consumers = [Consumer(pool, {"tenant.provision": provision}, POLICY) for _ in range(10)]
+    consumer = consumers[0]
+    await asyncio.gather(*(each.command(str(message_id), b"{}") for each in consumers))
     row = await message(owner, message_id)
     while row["status"] != "handled":  # a copy that found the tenant busy had it delivered again
         await consumer.command(str(message_id), b"{}")

@@ -11,7 +11,8 @@ from click.testing import CliRunner
 from api.cli.messages import messages_group
 from db.settings import Settings
 from db.signup import sign_up
-from tests.shell import Finished, environment, typed
+from tests.processes import environment
+from tests.shell import Finished, typed
 from tests.support import Service, one
 
 

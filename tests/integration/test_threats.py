@@ -1,12 +1,10 @@
 """Threats that no other file of tests takes on; docs/threats.md says which test is whose answer."""
 
 import asyncio
-import contextlib
 import logging
-import os
 import re
+import subprocess
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +18,20 @@ from msgspec.structs import replace
 
 from api.app import create_app
 from db import bootstrap, registry, roles
-from db.local.waiting import free_port
 from db.logs import redact
 from db.migrations.lineage import lineage
 from db.names import new_schema_name, quoted, schema_name
 from db.settings import Settings
 from provisioner.consumer import Consumer, Policy
 from provisioner.handlers.provision import Provision
+from tests import leaks
 from tests.isolation import Resident, settle
 from tests.leaks import SECRET, watched
+from tests.processes import api_process
 from tests.support import (
     Client,
     Service,
     Tenant,
-    eventually,
     held,
     problem,
     provisioning,
@@ -195,6 +193,16 @@ def test_a_secret_in_a_log_line_would_be_noticed() -> None:
     assert leaked == [key]
 
 
+def test_a_secret_in_a_processes_output_would_be_noticed(tmp_path: Path) -> None:
+    key = "tnt_" + "a" * 16 + "_" + "b" * 59
+    log = tmp_path / "deep" / "a.log"
+    log.parent.mkdir()
+    with log.open("wb") as output:
+        subprocess.run([sys.executable, "-c", f"print('said {key}')"], stdout=output, check=True)
+    assert leaks.in_files(tmp_path) == [f"a.log: said {key}"]
+    log.unlink()  # or the run fails, as it should
+
+
 async def test_a_forged_command_changes_no_tenant(
     config: Settings, owner: asyncpg.Connection, tenant: Tenant
 ) -> None:
@@ -279,43 +287,9 @@ async def test_a_body_of_a_hundred_megabytes_in_chunks_is_refused_unread(config:
     assert read < 2 * config.body_limit
 
 
-@contextlib.asynccontextmanager
-async def granian(config: Settings) -> AsyncIterator[int]:
-    """The API in a process of its own; yields its port."""
-    port = free_port()
-    environment = {
-        **os.environ,
-        "DATABASE_URL": config.require("database_url"),
-        "SIGNUP": "open",
-        "PYTHONPATH": str(PROJECT),
-    }
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "granian", "--interface", "asgi", "--factory", "--host", "127.0.0.1"),
-        *("--port", str(port), "api.app:create_app"),
-        cwd=PROJECT,
-        env=environment,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    try:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
-
-            async def alive() -> bool:
-                try:
-                    return (await client.get("/health/live")).status_code == 200
-                except httpx.TransportError:
-                    return False
-
-            await eventually(alive, within=30, what="granian")
-        yield port
-    finally:
-        process.terminate()
-        await process.wait()
-
-
 async def test_granian_refuses_it_too_and_goes_on_serving(config: Settings) -> None:
-    async with granian(config) as port:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    async with api_process(config) as base:
+        reader, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(base).port)
         writer.write(
             b"POST /tenants HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             b"Transfer-Encoding: chunked\r\n\r\n"
@@ -331,7 +305,7 @@ async def test_granian_refuses_it_too_and_goes_on_serving(config: Settings) -> N
         assert re.match(rb"HTTP/1.1 413 ", await asyncio.wait_for(answer, 10))
         assert sent < 2 * config.body_limit
         writer.close()
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        async with httpx.AsyncClient(base_url=base) as client:
             assert (await client.get("/health/live")).status_code == 200
 
 
