@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy import delete as delete_from
 
-from api import lists
+from api import journal, lists
 from api.access import TenantRequest, tenant
 from api.fields import Id, Moment, RowId, Search, Title, utc
 from api.lists import Cursor, Limit, Page
@@ -173,12 +173,16 @@ class TodoController(Controller):
         owner_id = request.auth.user_id if data.owner_id is UNSET else data.owner_id
         try:
             async with request.auth.transaction() as transaction:
-                row = await transaction.fetchrow(
-                    _ADD, title=data.title, done=data.done, due_at=due_at, owner_id=owner_id
+                made = _found(
+                    await transaction.fetchrow(
+                        _ADD, title=data.title, done=data.done, due_at=due_at, owner_id=owner_id
+                    )
                 )
+                login = await transaction.as_login()
+                await journal.note(request, login, "todo.create", todo_id=made.id)
         except asyncpg.ForeignKeyViolationError:
             raise invalid("owner_id", "no user of this tenant") from None
-        return _found(row)
+        return made
 
     @get("/{todo_id:int}", opt=tenant("todos:read"), summary="Read a to-do")
     async def read(self, request: TenantRequest, todo_id: Id) -> TodoOut:
@@ -196,16 +200,22 @@ class TodoController(Controller):
         values = {f"new_{name}": value for name, value in changes.items()}
         try:
             async with request.auth.transaction() as transaction:
-                row = await transaction.fetchrow(_change(tuple(changes)), old_id=todo_id, **values)
+                changed = _found(
+                    await transaction.fetchrow(_change(tuple(changes)), old_id=todo_id, **values)
+                )
+                login = await transaction.as_login()
+                await journal.note(request, login, "todo.change", todo_id=todo_id, fields=sorted(changes))
         except asyncpg.ForeignKeyViolationError:
             raise invalid("owner_id", "no user of this tenant") from None
-        return _found(row)
+        return changed
 
     @delete("/{todo_id:int}", opt=tenant("todos:write"), summary="Delete a to-do")
     async def remove(self, request: TenantRequest, todo_id: Id) -> None:
         async with request.auth.transaction() as transaction:
             if await transaction.fetchval(_REMOVE, id=todo_id) is None:
                 raise Problem("not-found")
+            login = await transaction.as_login()
+            await journal.note(request, login, "todo.delete", todo_id=todo_id)
 
 
 def _found(row: asyncpg.Record | None) -> TodoOut:

@@ -1,18 +1,22 @@
 """Access: which token opens what, whatever the tenant's state."""
 
+import re
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 import httpx
 import pytest
+from msgspec.structs import replace
+from sqlalchemy import make_url
 
 from api.access import OPT, Rule
 from api.app import create_app
 from db import tokens
 from db.settings import Settings
 from tests.people import Person, log_in
-from tests.support import Client, Service, Tenant, eventually, one, problem, sign_up
+from tests.proxy import Direction, proxied
+from tests.support import Client, Service, Tenant, eventually, one, problem, serving, sign_up
 
 
 async def until(api: Client, headers: dict[str, str], status: int, kind: str) -> httpx.Response:
@@ -113,6 +117,37 @@ async def test_an_unknown_tenant_and_a_foreign_one_look_the_same(
         for answer in answers:
             problem(answer, 403, "tenant-forbidden")
         assert all(kind_only(answer) == kind_only(answers[0]) for answer in answers)
+
+
+async def test_an_unknown_tenant_and_a_foreign_one_cost_the_same(
+    config: Settings, api: Client, provisioner: Service
+) -> None:
+    """An API that remembers nothing yet asks PostgreSQL the same for both."""
+    tenant = await sign_up(api, "bakery")
+    await sign_up(api, "florist")
+    target = make_url(config.require("database_url"))
+    assert target.port is not None
+    async with proxied(target.port) as proxy:
+        through = replace(config, database_url=proxy.through(config.require("database_url")))
+
+        async def asked(slug: str) -> list[bytes]:
+            statements: list[bytes] = []
+
+            def listen(direction: Direction, data: bytes) -> None:
+                if direction == "up":
+                    statements.extend(re.findall(rb"SELECT[^\x00]+FROM[^\x00]+", data))
+
+            async with serving(through) as fresh:
+                assert (await fresh.get("/health/ready")).status_code == 200
+                proxy.on_data = listen
+                answer = await fresh.get("/todos", headers={**tenant.headers, "tenant": slug})
+                proxy.on_data = lambda *_: None
+            problem(answer, 403, "tenant-forbidden")
+            return statements
+
+        unknown, foreign = await asked("nobody"), await asked("florist")
+    assert [b"shared.access_tokens" in unknown[0], b"shared.tenants" in unknown[1]] == [True, True]
+    assert foreign == unknown
 
 
 async def test_the_tenant_is_named_once(api: Client, staffed: Tenant, ann: Person) -> None:

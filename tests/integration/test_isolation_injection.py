@@ -350,20 +350,23 @@ async def test_doctor_names_each_revoke_that_is_missing(
         assert await examine(config) == []
 
 
-async def test_every_single_function_is_looked_at_and_hardening_again_puts_it_right(
-    superuser: asyncpg.Connection,
+async def test_doctor_names_every_single_function_and_hardening_again_puts_it_right(
+    config: Settings, superuser: asyncpg.Connection
 ) -> None:
-    signatures = [
-        row["signature"]
+    signatures = {
+        row["signature"]: item.name
         for item in hardening.FUNCTIONS
         for row in await superuser.fetch(hardening._FUNCTIONS, item.functions)
-    ]
+    }
     assert len(signatures) > 50
-    for signature in signatures:
+    for signature, check in signatures.items():
         await superuser.execute(f"GRANT EXECUTE ON FUNCTION {signature} TO PUBLIC")
-        assert signature in {item.detail for item in await hardening.missing(superuser)}
+        found = await examine(config)
+        assert (check, f"PUBLIC has {signature}") in {(each.check, each.problem) for each in found}
+        assert {each.problem for each in found} == {f"PUBLIC has {signature}"}
         await superuser.execute(f"REVOKE EXECUTE ON FUNCTION {signature} FROM PUBLIC")
     for signature in signatures:
         await superuser.execute(f"GRANT EXECUTE ON FUNCTION {signature} TO PUBLIC")
+    assert {each.problem for each in await examine(config)} == {f"PUBLIC has {each}" for each in signatures}
     await hardening.harden(superuser)
-    assert await hardening.missing(superuser) == []
+    assert await examine(config) == []

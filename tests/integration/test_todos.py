@@ -3,6 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import asyncpg
+import msgspec
 import pytest
 
 from tests.factories import TodoFactory
@@ -93,3 +95,21 @@ async def test_a_cursor_of_another_order_is_refused(api: Client, tenant: Tenant)
     cursor = page.json()["next_cursor"]
     answer = await api.get("/todos", headers=tenant.headers, params={"cursor": cursor, "order": "-id"})
     problem(answer, 400, "validation")
+
+
+async def test_changes_are_audited_without_their_values(
+    api: Client, tenant: Tenant, owner: asyncpg.Connection
+) -> None:
+    made = await make(api, tenant, title="Buy flour")
+    path = f"/todos/{made['id']}"
+    changed = await api.patch(path, headers=tenant.headers, json={"title": "Buy rye", "done": True})
+    assert (await api.delete(path, headers=tenant.headers)).status_code == 204
+    problem(await api.delete(path, headers=tenant.headers), 404, "not-found")
+    problem(await api.patch(path, headers=tenant.headers, json={"done": False}), 404, "not-found")
+    rows = await owner.fetch("SELECT * FROM shared.audit_log WHERE action LIKE 'todo.%' ORDER BY id")
+    assert [row["action"] for row in rows] == ["todo.create", "todo.change", "todo.delete"]
+    assert {(row["actor"], str(row["tenant_id"])) for row in rows} == {(tenant.key.split("_")[1], tenant.id)}
+    assert rows[1]["request_id"] == changed.headers["x-request-id"]
+    details = [msgspec.json.decode(row["detail"]) for row in rows]
+    assert details[1] == {"todo_id": made["id"], "fields": ["done", "title"]}
+    assert not any("Buy" in row["detail"] for row in rows)
