@@ -163,15 +163,24 @@ async def claim(connection: Connection, *, limit: int, lease: float, in_flight: 
 
 
 async def mark_published(connection: Connection, claims: Iterable[Claim]) -> None:
-    """Mark claims that the broker confirmed, where nothing has happened to the row since."""
+    """Mark claims that the broker confirmed, where nothing has happened to the row since.
+
+    A row that is locked has overtaken its mark, and is being worked on: waiting for it would hold up
+    everybody's messages for as long as a migration takes.
+    """
     claims = list(claims)
     await connection.execute(
         """
+        WITH free AS (
+          SELECT m.id FROM shared.messages m
+          JOIN unnest($1::uuid[], $2::int[], $3::timestamptz[]) AS c (id, deliveries, leased_until)
+            ON m.id = c.id AND m.deliveries = c.deliveries AND m.leased_until = c.leased_until
+          WHERE m.status = 'pending'
+          FOR NO KEY UPDATE OF m SKIP LOCKED
+        )
         UPDATE shared.messages m SET status = 'published', published_at = now(), leased_until = NULL,
           last_error = CASE WHEN kind = 'event' THEN NULL ELSE last_error END
-        FROM unnest($1::uuid[], $2::int[], $3::timestamptz[]) AS c (id, deliveries, leased_until)
-        WHERE m.id = c.id AND m.status = 'pending'
-          AND m.deliveries = c.deliveries AND m.leased_until = c.leased_until
+        FROM free WHERE m.id = free.id
         """,
         [claim.id for claim in claims],
         [claim.deliveries for claim in claims],
@@ -180,12 +189,17 @@ async def mark_published(connection: Connection, claims: Iterable[Claim]) -> Non
 
 
 async def mark_unpublished(connection: Connection, claimed: Claim, *, error: str, delay: float) -> None:
-    """Give back a claim that did not reach the broker, for another try after ``delay`` seconds."""
+    """Give back a claim that did not reach the broker, for another try after ``delay`` seconds.
+
+    A row that is locked did reach it, and is being worked on.
+    """
     await connection.execute(
         """
         UPDATE shared.messages
         SET leased_until = NULL, available_at = now() + make_interval(secs => $5), last_error = $4
-        WHERE id = $1 AND status = 'pending' AND deliveries = $2 AND leased_until = $3
+        WHERE id IN (SELECT id FROM shared.messages
+                     WHERE id = $1 AND status = 'pending' AND deliveries = $2 AND leased_until = $3
+                     FOR NO KEY UPDATE SKIP LOCKED)
         """,
         claimed.id,
         claimed.deliveries,
@@ -209,6 +223,8 @@ async def oldest_wait(connection: Connection) -> float | None:
 async def republish(connection: Connection, *, older_than: float, held: int) -> int:
     """Return commands to pending that were published long ago and that nobody can still be holding.
 
+    A row that is locked is being worked on.
+
     Args:
         connection: of the provisioner.
         older_than: seconds since they were published.
@@ -221,9 +237,12 @@ async def republish(connection: Connection, *, older_than: float, held: int) -> 
     status = await connection.execute(
         """
         UPDATE shared.messages SET status = 'pending', available_at = now(), leased_until = NULL
-        WHERE kind = 'command' AND status = 'published'
-          AND published_at < now() - make_interval(secs => $1)
-          AND (SELECT count(*) FROM shared.messages WHERE kind = 'command' AND status = 'published') > $2
+        WHERE id IN (
+          SELECT id FROM shared.messages
+          WHERE kind = 'command' AND status = 'published'
+            AND published_at < now() - make_interval(secs => $1)
+            AND (SELECT count(*) FROM shared.messages WHERE kind = 'command' AND status = 'published') > $2
+          FOR NO KEY UPDATE SKIP LOCKED)
         """,
         older_than,
         held,
@@ -232,7 +251,7 @@ async def republish(connection: Connection, *, older_than: float, held: int) -> 
 
 
 async def begin_attempt(connection: Connection, message_id: UUID) -> Entry | None:
-    """Count an attempt at a command.
+    """Count an attempt at a command. That it was delivered proves that it was published.
 
     Returns:
         The row, its ``attempts`` including this one. None where nothing is to be done: unknown,
@@ -240,7 +259,9 @@ async def begin_attempt(connection: Connection, message_id: UUID) -> Entry | Non
     """
     row = await connection.fetchrow(
         f"""
-        UPDATE shared.messages SET attempts = attempts + 1
+        UPDATE shared.messages
+        SET attempts = attempts + 1, status = 'published', leased_until = NULL,
+            published_at = CASE WHEN status = 'published' THEN published_at ELSE now() END
         WHERE id = $1 AND kind = 'command' AND status IN ('pending', 'published')
         RETURNING {_COLUMNS}
         """,

@@ -8,6 +8,7 @@ import pytest
 from db import contracts, ledger, registry
 from db.contracts import BULK, SIGN_UP, Migrate, Provision, Requested, message
 from db.ledger import Claim, Failure
+from db.settings import Settings
 from db.signup import sign_up
 from tests.support import one
 
@@ -126,6 +127,43 @@ async def test_a_delivery_may_overtake_the_mark(owner: asyncpg.Connection) -> No
     await ledger.mark_handled(owner, message_id)
     await ledger.mark_published(owner, claims)
     assert await status(owner, message_id) == "handled"
+
+
+async def test_a_delivery_proves_that_it_was_published(owner: asyncpg.Connection) -> None:
+    message_id = await a_command(owner, await a_tenant(owner), 1)
+    claims = await claim(owner)
+    await ledger.begin_attempt(owner, message_id)
+    row = await one(owner, "SELECT status, published_at, leased_until FROM shared.messages")
+    assert (row["status"], row["leased_until"]) == ("published", None)
+    assert row["published_at"] is not None
+    await ledger.mark_unpublished(owner, claims[0], error="timed out", delay=0)
+    assert await status(owner, message_id) == "published"
+
+
+async def test_nobody_waits_for_a_message_that_is_worked_on(
+    config: Settings, owner: asyncpg.Connection
+) -> None:
+    """Its work may take as long as a migration does, and has its row locked."""
+    bakery, florist = await a_tenant(owner), await a_tenant(owner, "florist")
+    working, other = await a_command(owner, bakery, 1), await a_command(owner, florist, 1)
+    claims = await claim(owner)
+    assert {each.id for each in claims} == {working, other}
+    worker = await asyncpg.connect(config.require("owner_database_url"))
+    await owner.execute("SET lock_timeout = '2s'")
+    async with worker.transaction():
+        assert await ledger.lock_open(worker, working) is not None
+        await ledger.mark_published(owner, claims)
+        assert (await status(owner, working), await status(owner, other)) == ("pending", "published")
+        held = next(each for each in claims if each.id == working)
+        await ledger.mark_unpublished(owner, held, error="timed out", delay=0)
+        await owner.execute("UPDATE shared.messages SET published_at = '-infinity' WHERE id = $1", other)
+        await ledger.mark_handled(worker, working)
+    async with worker.transaction():
+        assert await ledger.lock_open(worker, other) is not None
+        assert await ledger.republish(owner, older_than=1, held=0) == 0
+    assert await ledger.republish(owner, older_than=1, held=0) == 1
+    assert (await status(owner, working), await status(owner, other)) == ("handled", "pending")
+    await worker.close()
 
 
 async def test_what_did_not_reach_the_broker_is_pending_again_later(owner: asyncpg.Connection) -> None:
