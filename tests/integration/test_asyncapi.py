@@ -6,9 +6,10 @@ from typing import Any
 import asyncpg
 import msgspec
 import pytest
-from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+from jsonschema import Draft7Validator, Draft202012Validator  # type: ignore[import-untyped]
 
 from db.contracts import COMMANDS, EVENTS
+from db.settings import PROJECT
 from tests.support import Client, Tenant
 
 
@@ -36,7 +37,7 @@ def references(node: Any) -> Iterator[str]:
 
 def at(document: dict[str, Any], reference: str) -> Any:
     found: Any = document
-    for step in reference.removeprefix("#/").split("/"):
+    for step in reference.removeprefix("#").split("/")[1:]:
         found = found[step]
     return found
 
@@ -44,6 +45,35 @@ def at(document: dict[str, Any], reference: str) -> Any:
 def validator(document: dict[str, Any], type_: str) -> Draft202012Validator:
     payload = document["components"]["messages"][type_]["payload"]
     return Draft202012Validator({**payload, "components": document["components"]})
+
+
+@pytest.fixture(scope="module")
+def official() -> Draft7Validator:
+    """The official schema, which `make test` has fetched."""
+    folder = PROJECT / ".cache" / "asyncapi" / "node_modules" / "@asyncapi" / "specs" / "schemas"
+    return Draft7Validator(msgspec.json.decode((folder / "3.0.0-without-$id.json").read_bytes()))
+
+
+async def test_it_keeps_to_the_official_schema(document: dict[str, Any], official: Draft7Validator) -> None:
+    official.validate(document)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("asyncapi",), "2.6.0"),
+        (("channels", "signup", "adress"), "tenantry.signup"),
+        (("channels", "signup", "bindings", "amqp", "is"), "pigeon"),
+        (("operations", "signUp", "action"), "get"),
+        (("components", "schemas", "Signup", "type"), "tenant"),
+    ],
+)
+async def test_the_official_schema_would_find_a_mistake(
+    document: dict[str, Any], official: Draft7Validator, path: tuple[str, ...], value: str
+) -> None:
+    *above, name = path
+    at(document, "#/" + "/".join(above) if above else "")[name] = value
+    assert not official.is_valid(document)
 
 
 async def test_it_is_an_asyncapi_3_document_without_loose_ends(document: dict[str, Any]) -> None:
