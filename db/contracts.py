@@ -228,6 +228,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     caused_by: UUID | None
     priority: int
     created_at: datetime
+    source: str | None = None
+    source_id: str | None = None
 
     @property
     def payload(self) -> bytes:
@@ -235,8 +237,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.json.encode(
             CloudEvent(
                 specversion="1.0",
-                id=str(self.id),
-                source=SOURCE,
+                id=self.source_id or str(self.id),
+                source=self.source or SOURCE,
                 type=self.data.type,
                 time=self.created_at,
                 subject=self.subject,
@@ -261,6 +263,8 @@ def message(
     tenant_version: int | None = None,
     caused_by: UUID | None = None,
     priority: int = BULK,
+    source: str | None = None,
+    source_id: str | None = None,
 ) -> Message:
     """Make a message with a fresh id (UUIDv7, RFC 9562) and the time of now.
 
@@ -271,6 +275,8 @@ def message(
         tenant_version: its place in that order: ``tenants.version`` as of the change it tells.
         caused_by: the message that led to this one.
         priority: higher goes first: `SIGN_UP` or `BULK`.
+        source: of a sign-up from outside: whose, if it is not Tenantry's own.
+        source_id: its id there.
     """
     return Message(
         id=uuid7.uuid7(),
@@ -281,6 +287,8 @@ def message(
         caused_by=caused_by,
         priority=priority,
         created_at=datetime.now(UTC),
+        source=source,
+        source_id=source_id,
     )
 
 

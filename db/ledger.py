@@ -92,13 +92,25 @@ class Failure(msgspec.Struct, frozen=True):
     frame: str | None = None
 
 
+KEPT_FAILURES: Final = 20
+"""Failed attempts that are kept of a message: the last ones."""
+
+# Of the parameters $2 to $5, a failure's.
+_SET_FAILURE: Final = f"""
+  error_class = $2, last_error = $3, traceback = $4, frame = $5,
+  failures = jsonb_path_query_array(failures, '$[last - {KEPT_FAILURES - 2} to last]') || jsonb_build_object(
+    'at', now(), 'replays', replays, 'attempt', attempts,
+    'error_class', $2::text, 'error', $3::text, 'traceback', $4::text, 'frame', $5::text)
+"""
+
+
 async def append(connection: Connection, messages: Iterable[Message]) -> None:
     """Write messages in the transaction of the change that they tell of."""
     await connection.executemany(
         """
         INSERT INTO shared.messages
-          (id, kind, type, tenant_id, tenant_version, priority, payload, caused_by, created_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb, $8, $9)
+          (id, kind, type, tenant_id, tenant_version, priority, payload, caused_by, created_at, source, source_id)
+        VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb, $8, $9, $10, $11)
         """,
         [
             (
@@ -111,6 +123,8 @@ async def append(connection: Connection, messages: Iterable[Message]) -> None:
                 message.payload.decode(),
                 message.caused_by,
                 message.created_at,
+                message.source,
+                message.source_id,
             )
             for message in messages
         ],
@@ -330,10 +344,10 @@ async def mark_handled(
 async def retry(connection: Connection, message_id: UUID, failure: Failure, *, delay: float) -> None:
     """Return a command to pending after a transient failure; it waits here, where it can be seen."""
     await connection.execute(
-        """
+        f"""
         UPDATE shared.messages
         SET status = 'pending', available_at = now() + make_interval(secs => $6), leased_until = NULL,
-            error_class = $2, last_error = $3, traceback = $4, frame = $5
+            {_SET_FAILURE}
         WHERE id = $1 AND status IN ('pending', 'published')
         """,
         message_id,
@@ -348,10 +362,8 @@ async def retry(connection: Connection, message_id: UUID, failure: Failure, *, d
 async def park(connection: Connection, message_id: UUID, failure: Failure) -> bool:
     """Park a command for an operator; false where it was no longer open."""
     status = await connection.execute(
-        """
-        UPDATE shared.messages
-        SET status = 'parked', leased_until = NULL, error_class = $2, last_error = $3, traceback = $4,
-            frame = $5
+        f"""
+        UPDATE shared.messages SET status = 'parked', leased_until = NULL, {_SET_FAILURE}
         WHERE id = $1 AND status IN ('pending', 'published')
         """,
         message_id,

@@ -207,12 +207,36 @@ class Moment(msgspec.Struct, frozen=True):
     reason: str | None
 
 
+class Failed(msgspec.Struct, frozen=True):
+    """An attempt that failed.
+
+    Args:
+        at: when.
+        replays: how often an operator had sent the message again by then.
+        attempt: which attempt it was since.
+        error_class: the error's class.
+        error: its words.
+        traceback: its traceback.
+        frame: where it came up.
+    """
+
+    at: datetime
+    replays: int
+    attempt: int
+    error_class: str
+    error: str
+    traceback: str | None
+    frame: str | None
+
+
 class Detail(Item, frozen=True, kw_only=True):
     """A message with all that is kept of it.
 
     Args:
         payload: the CloudEvent.
         raw_body: what arrived, where that was no message of ours.
+        traceback: the last failure's.
+        failures: the last 20 attempts that failed, oldest first.
         timeline: what led to it, what it led to, and what operators did about it, oldest first.
     """
 
@@ -225,6 +249,7 @@ class Detail(Item, frozen=True, kw_only=True):
     payload: Any
     raw_body: str | None
     traceback: str | None
+    failures: list[Failed]
     timeline: list[Moment]
 
 
@@ -238,7 +263,7 @@ async def read(connection: Connection, message_id: UUID) -> Detail | None:
     row = await connection.fetchrow(f"SELECT {_ITEM}, {_MORE} FROM {_FROM} WHERE m.id = $1", message_id)
     if row is None:
         return None
-    values = dict(row)
+    values = {**dict(row), "failures": msgspec.json.decode(row["failures"], type=list[Failed])}
     if row["payload"] is not None:
         values["payload"] = msgspec.json.decode(row["payload"])
     if row["raw_body"] is not None:

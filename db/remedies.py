@@ -5,6 +5,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import msgspec
+from asyncpg import Record
 
 from db import audit, contracts, ledger, registry
 from db.audit import By
@@ -110,13 +111,14 @@ async def edit(connection: Connection, message_id: UUID, payload: dict[str, Any]
     What was unknown when it arrived can only become a sign-up from outside.
 
     The old one is archived, and is the new one's cause. The new one takes its place behind what its
-    tenant has been through meanwhile.
+    tenant has been through meanwhile. A sign-up from outside keeps its source and id, by which the flow
+    that sent it knows the answer.
 
     Args:
         connection: within a transaction.
         message_id: the old one's.
         payload: the CloudEvent as it was read and changed, or its ``data`` alone. Of a CloudEvent only
-            ``data`` counts: the rest is made anew.
+            ``data`` counts: the rest is made anew, but for the source and id of what was unknown.
         by: who, and why.
 
     Returns:
@@ -125,41 +127,63 @@ async def edit(connection: Connection, message_id: UUID, payload: dict[str, Any]
     Raises:
         NoMessage: there is no such.
         Refused: it is neither parked nor archived.
-        ContractError: the data does not fit the type, or names no tenant.
+        ContractError: the data does not fit the type, names no tenant, or is a sign-up that another message
+            is already.
     """
     row = await connection.fetchrow(
         """
-        SELECT type, priority, tenant_id FROM shared.messages
+        SELECT id, type, priority, tenant_id, source, source_id FROM shared.messages
         WHERE id = $1 AND kind = 'command' AND status IN ('parked', 'archived') FOR NO KEY UPDATE
         """,
         message_id,
     )
     if row is None:
         raise await _refusal(connection, message_id, "edited")
-    type_ = Signup.type if row["type"] == ledger.UNKNOWN else row["type"]
-    made = await _edited(connection, type_, payload, caused_by=message_id, priority=row["priority"])
-    await connection.execute("UPDATE shared.messages SET status = 'archived' WHERE id = $1", message_id)
+    made = await _edited(connection, row, payload)
+    await connection.execute(
+        "UPDATE shared.messages SET status = 'archived', source = NULL, source_id = NULL WHERE id = $1",
+        message_id,
+    )
     await ledger.append(connection, [made])
     await _record(connection, "message.edit", message_id, row["tenant_id"], by, became=str(made.id))
     await _record(connection, "message.edit", made.id, made.tenant_id, by, instead_of=str(message_id))
     return made.id
 
 
-async def _edited(
-    connection: Connection, type_: str, payload: dict[str, Any], *, caused_by: UUID, priority: int
-) -> Message:
+async def _edited(connection: Connection, old: Record, payload: dict[str, Any]) -> Message:
+    type_ = Signup.type if old["type"] == ledger.UNKNOWN else old["type"]
+    source, source_id = old["source"], old["source_id"]
     if "specversion" in payload:
         if payload.get("type") != type_:
             raise ContractError(f"the type is {type_}, and stays so")
+        if type_ == Signup.type and source is None:
+            event = contracts.signup(msgspec.json.encode(payload))
+            source, source_id = event.source, event.id
         payload = payload.get("data") or {}
     command = contracts.command(type_, msgspec.json.encode({**_ENVELOPE, "type": type_, "data": payload}))
     tenant_id: UUID | None = getattr(command, "tenant_id", None)
     if tenant_id is None:
-        return contracts.message(command, caused_by=caused_by, priority=priority)
+        await _check_first(connection, old["id"], source, source_id)
+        return contracts.message(
+            command, caused_by=old["id"], priority=old["priority"], source=source, source_id=source_id
+        )
     tenant = await registry.get(connection, tenant_id)
     if tenant is None:
         raise ContractError(f"{type_}: no tenant {tenant_id}")
-    return registry.about(tenant, command, caused_by=caused_by, priority=priority)
+    return registry.about(tenant, command, caused_by=old["id"], priority=old["priority"])
+
+
+async def _check_first(
+    connection: Connection, message_id: UUID, source: str | None, source_id: str | None
+) -> None:
+    other = await connection.fetchval(
+        "SELECT id FROM shared.messages WHERE source = $1 AND source_id = $2 AND id <> $3",
+        source,
+        source_id,
+        message_id,
+    )
+    if other is not None:
+        raise ContractError(f"{source_id} of {source} is message {other} already")
 
 
 _ENVELOPE: Final = {"specversion": "1.0", "id": "-", "source": "-", "time": "1970-01-01T00:00:00Z"}

@@ -37,10 +37,11 @@ RIGHTS: Final[dict[str, dict[str, str]]] = {
     },
     "messages": {
         "SELECT": ALL,
-        "INSERT": "id, kind, type, tenant_id, tenant_version, priority, payload, caused_by, created_at",
+        "INSERT": "id, kind, type, tenant_id, tenant_version, priority, payload, caused_by, created_at, "
+        "source, source_id",
         "UPDATE": (
             "status, attempts, available_at, leased_until, published_at, handled_at, last_error, "
-            "error_class, traceback, replays"
+            "error_class, traceback, replays, source, source_id"
         ),
     },
     "replays": {

@@ -4,7 +4,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, BinaryIO, Final, TypeVar
 from uuid import UUID
 
 import click
@@ -13,6 +13,7 @@ import msgspec
 from api.cli import shell
 from db import messages, remedies, replays, switches
 from db.connection import Connection
+from db.contracts import ContractError
 from db.messages import Detail, Filter, Group, Item
 from db.remedies import NoMessage, Refused
 from db.replays import CountMismatch, Replay
@@ -73,7 +74,7 @@ def _run(work: Callable[[Connection], Awaitable[T]]) -> T:
     url = shell.required(shell.configured(), "owner_database_url")
     try:
         return shell.run(shell.connected(url, transaction))
-    except (NoMessage, Refused, CountMismatch) as error:
+    except (NoMessage, Refused, CountMismatch, ContractError) as error:
         raise shell.Failed(str(error)) from error
 
 
@@ -168,8 +169,7 @@ def replay(
     )
     url = shell.required(shell.configured(), "owner_database_url")
     ended = shell.run(shell.connected(url, partial(_follow, replay=started)))
-    text = f"{ended.status}: {ended.done} of {ended.count} sent again, {ended.skipped} passed over"
-    shell.show(ended, as_json=as_json, text=text)
+    shell.show(ended, as_json=as_json, text=_progress(ended))
     if ended.status != "finished":
         raise SystemExit(1)
 
@@ -190,6 +190,40 @@ def archive(*, message_id: UUID, reason: str, as_json: bool) -> None:
 def restore(*, message_id: UUID, reason: str, as_json: bool) -> None:
     """Take the archived message MESSAGE_ID back among the parked ones."""
     _act(partial(remedies.restore, message_id=message_id, by=shell.by(reason)), message_id, as_json=as_json)
+
+
+@messages_group.command("edit")
+@click.argument("message_id", type=click.UUID)
+@click.argument("payload", type=click.File("rb"), default="-")
+@reason_option
+@shell.json_option
+def edit(*, message_id: UUID, payload: BinaryIO, reason: str, as_json: bool) -> None:
+    """Send the parked message MESSAGE_ID again with other data, as a new one; show that.
+
+    PAYLOAD is a file, or standard input: the CloudEvent as `show --json` has it, changed, or its data alone.
+    """
+    try:
+        content = msgspec.json.decode(payload.read(), type=dict[str, Any])
+    except msgspec.MsgspecError as error:
+        raise click.UsageError(f"payload: {error}") from error
+
+    async def act(connection: Connection) -> Detail:
+        made = await remedies.edit(connection, message_id, content, by=shell.by(reason))
+        return await _read(connection, message_id=made)
+
+    found = _run(act)
+    shell.show(found, as_json=as_json, text=_line(found))
+
+
+@messages_group.command("cancel")
+@click.argument("replay_id", type=click.UUID)
+@shell.json_option
+def cancel(*, replay_id: UUID, as_json: bool) -> None:
+    """Cancel the bulk replay REPLAY_ID; what has been sent stays so."""
+    found = _run(lambda connection: replays.cancel(connection, replay_id, by=shell.by()))
+    if found is None:
+        raise shell.Failed(f"no replay {replay_id}")
+    shell.show(found, as_json=as_json, text=_progress(found))
 
 
 @messages_group.command("pause")
@@ -254,6 +288,10 @@ def _line(item: Item) -> str:
     return f"{item.id}  {item.status:10} {item.type:26} {item.tenant or '-':20} {item.error_class or ''}".rstrip()
 
 
+def _progress(replay: Replay) -> str:
+    return f"{replay.status}: {replay.done} of {replay.count} sent again, {replay.skipped} passed over"
+
+
 def _group(group: Group) -> str:
     place = f"{group.error_class or '-'} at {group.frame or '-'}"
     return f"{group.count:6}  {group.type}  {place}\n        {group.sample}  {group.error or ''}".rstrip()
@@ -270,6 +308,10 @@ def _page(found: Detail) -> str:
     if found.traceback:
         parts.append(f"\n{found.traceback.rstrip()}")
     parts.append("")
+    parts += [
+        f"{failed.at:%Y-%m-%d %H:%M:%S}  attempt {failed.attempt}: {failed.error_class}: {failed.error}"
+        for failed in found.failures
+    ]
     for step in found.timeline:
         more = f"  {step.actor}: {step.reason}" if step.what == "audit" else f"  {step.status}"
         parts.append(f"{step.at:%Y-%m-%d %H:%M:%S}  {step.what:6} {step.name}{more}")

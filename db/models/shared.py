@@ -182,6 +182,7 @@ class LedgerMessage(Shared):
     error_class: Mapped[str | None]
     traceback: Mapped[str | None]
     frame: Mapped[str | None]
+    failures: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, server_default=text("'[]'"))
     replays: Mapped[int] = mapped_column(Integer, server_default="0")
     caused_by: Mapped[UUID | None]
     source: Mapped[str | None]

@@ -8,6 +8,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
+from db import ledger, messages
 from db.contracts import Command
 from db.ledger import Entry, Failure
 from db.migrations.lineage import lineage
@@ -168,6 +169,30 @@ async def test_transient_failures_are_parked_at_the_limit(
         await consumer.command(str(message_id), b"{}")
     assert (await message(owner, message_id))["status"] == "parked"
     assert await tenant_status(owner, tenant) == "failed"
+
+
+async def test_each_failed_attempt_is_kept_the_last_twenty(
+    consumer: Consumer, owner: asyncpg.Connection, pool: asyncpg.Pool
+) -> None:
+    _, message_id = await pending(owner)
+    async with pool.acquire() as other, other.transaction():
+        await other.execute("LOCK TABLE shared.pending_admins IN ACCESS EXCLUSIVE MODE")
+        await consumer.command(str(message_id), b"{}")
+    await owner.execute("UPDATE shared.messages SET payload = payload - 'data'")
+    await consumer.command(str(message_id), b"{}")
+    detail = await messages.read(owner, message_id)
+    assert detail is not None
+    tried = [(failed.attempt, failed.error_class) for failed in detail.failures]
+    assert tried == [(1, "LockNotAvailableError"), (2, "ContractError")]
+    assert "LockNotAvailableError" in (detail.failures[0].traceback or "")
+    assert detail.failures[1].error == detail.last_error
+    for _ in range(ledger.KEPT_FAILURES):
+        await ledger.retry(owner, message_id, Failure("ignored", "it is parked"), delay=0)
+        await owner.execute("UPDATE shared.messages SET status = 'pending', attempts = attempts + 1")
+        await ledger.park(owner, message_id, Failure("again", "and again"))
+    detail = await messages.read(owner, message_id)
+    assert detail is not None
+    assert [failed.attempt for failed in detail.failures] == list(range(3, 3 + ledger.KEPT_FAILURES))
 
 
 async def test_attempts_that_never_ended_are_a_crash_loop(

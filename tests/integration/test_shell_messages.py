@@ -1,6 +1,8 @@
 """``litestar messages``, as an operator types it."""
 
 import asyncio
+import json
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -9,6 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from api.cli.messages import messages_group
+from db import replays
+from db.audit import By
+from db.messages import Filter
 from db.settings import Settings
 from db.signup import sign_up
 from tests.processes import environment
@@ -33,17 +38,17 @@ async def parked(owner: asyncpg.Connection) -> list[str]:
     return [str(row["id"]) for row in rows]
 
 
-async def messages(config: Settings, *arguments: str) -> Finished:
+async def messages(config: Settings, *arguments: str, given: str | None = None) -> Finished:
     """Run a command, in a thread of its own: a process each would spend most of its time on imports."""
     runner = CliRunner()
     addresses = {name: value for name, value in environment(config).items() if name.endswith("_URL")}
-    done = await asyncio.to_thread(runner.invoke, messages_group, arguments, env=addresses)
+    done = await asyncio.to_thread(runner.invoke, messages_group, arguments, env=addresses, input=given)
     return Finished(done.exit_code, done.stdout, done.stderr)
 
 
-async def told(config: Settings, *arguments: str) -> Any:
+async def told(config: Settings, *arguments: str, given: str | None = None) -> Any:
     """Run a command that must succeed, and return what it tells programs."""
-    done = await messages(config, *arguments, "--json")
+    done = await messages(config, *arguments, "--json", given=given)
     assert done.code == 0, done.err
     return msgspec.json.decode(done.out)
 
@@ -94,6 +99,36 @@ async def test_one_message_is_archived_restored_and_replayed_with_a_reason(
     rows = await owner.fetch("SELECT actor, action FROM shared.audit_log ORDER BY id")
     assert [row["action"] for row in rows] == ["message.archive", "message.restore", "message.replay"]
     assert all(row["actor"].startswith("shell:") for row in rows)
+
+
+async def test_one_message_is_edited_from_a_file_or_from_standard_input(
+    config: Settings, owner: asyncpg.Connection, parked: list[str], tmp_path: Path
+) -> None:
+    payload = (await told(config, "show", parked[0]))["payload"]
+    made = await told(config, "edit", parked[0], "--reason", "mended", given=json.dumps(payload))
+    assert (made["status"], made["caused_by"]) == ("pending", parked[0])
+    file = tmp_path / "payload.json"
+    file.write_text(json.dumps((await told(config, "show", parked[1]))["payload"]["data"]))
+    again = await told(config, "edit", parked[1], str(file), "--reason", "mended")
+    assert again["caused_by"] == parked[1]
+    for given, code, words in (("{", 2, "payload"), ("{}", 1, "tenant_id"), (json.dumps(payload), 0, "")):
+        done = await messages(config, "edit", parked[2], "--reason", "mended", given=given)
+        assert (done.code, words in done.err) == (code, True), done
+    reasons = await owner.fetch(
+        "SELECT detail->>'reason' FROM shared.audit_log WHERE action = 'message.edit'"
+    )
+    assert {row[0] for row in reasons} == {"mended"}
+
+
+async def test_a_running_replay_is_cancelled(
+    config: Settings, owner: asyncpg.Connection, parked: list[str]
+) -> None:
+    async with owner.transaction():
+        running = await replays.start(owner, Filter(status="parked"), rate=1, by=By("test", None, "why"))
+    ended = await told(config, "cancel", str(running.id))
+    assert (ended["status"], ended["done"]) == ("cancelled", 0)
+    missing = await messages(config, "cancel", parked[0])
+    assert (missing.code, "no replay" in missing.err) == (1, True)
 
 
 async def test_many_are_counted_first_and_then_sent_again_whether_a_provisioner_runs_or_not(

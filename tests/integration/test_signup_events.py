@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import aio_pika
 import asyncpg
@@ -15,7 +15,7 @@ from aio_pika.abc import AbstractQueue
 
 from db.settings import Settings
 from provisioner import topology
-from tests.support import eventually, one, provisioning, serving
+from tests.support import eventually, one, problem, provisioning, serving
 
 pytestmark = pytest.mark.rabbitmq
 
@@ -259,6 +259,41 @@ async def test_an_unknown_message_can_be_edited_into_a_signup(
         await active(owner, "bakery")
     old = await one(owner, "SELECT status FROM shared.messages WHERE id = $1", row["id"])
     assert old["status"] == "archived"
+
+
+async def test_an_edited_signup_is_answered_to_the_flow_that_sent_it(
+    rabbit_config: Settings, owner: asyncpg.Connection, as_operator: dict[str, str]
+) -> None:
+    """Whether it was no sign-up at first, or one that failed; and the flow's repeats are known by it."""
+    async with serving(rabbit_config) as api, flow(rabbit_config) as shop, provisioning(rabbit_config):
+        await shop.sends(event("1", nom="Bakery"))
+        row = await parked(owner)
+        mended = msgspec.json.decode(row["raw_body"])
+        mended["data"] = {"name": "Bakery", "slug": "bakery"}
+        edit = {"payload": mended, **WHY}
+        answer = await api.post(f"/cc/messages/{row['id']}/edit", headers=as_operator, json=edit)
+        assert answer.status_code == 200, answer.text
+        told = await shop.hears()
+        assert (told["type"], told["data"]["slug"]) == ("tenant.requested", "bakery")
+        assert (told["data"]["source"], told["data"]["source_id"]) == (mended["source"], "1")
+        await active(owner, "bakery")
+        # Parked as a sign-up: nothing of it is broken but what an operator changes.
+        await owner.execute(
+            "UPDATE shared.messages SET status = 'parked' WHERE id = $1", UUID(answer.json()["id"])
+        )
+        again = await api.post(
+            f"/cc/messages/{answer.json()['id']}/edit",
+            headers=as_operator,
+            json={"payload": {"name": "Florist", "slug": "florist"}, **WHY},
+        )
+        assert again.status_code == 200, again.text
+        told = await shop.hears()
+        assert (told["data"]["source_id"], told["data"]["slug"]) == ("1", "florist")
+        # Nobody else can become the same sign-up.
+        await shop.sends(event("2", nom="Cafe"))
+        other = await parked(owner)
+        refused = await api.post(f"/cc/messages/{other['id']}/edit", headers=as_operator, json=edit)
+        problem(refused, 400, "validation")
 
 
 async def test_a_signup_waits_while_the_provisioners_are_paused(
