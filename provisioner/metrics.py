@@ -60,14 +60,6 @@ for source in ("notify", "poll", "batch"):
 
 
 @contextmanager
-def confirming() -> Iterator[None]:
-    """Measure a publish that is confirmed."""
-    started = time.perf_counter()
-    yield
-    CONFIRMED.observe(time.perf_counter() - started)
-
-
-@contextmanager
 def attempt(type_: str) -> Iterator[None]:
     """Measure an attempt at a command, however it ends."""
     started = time.perf_counter()

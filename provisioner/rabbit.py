@@ -5,6 +5,7 @@ every wait has a bound.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Final
@@ -73,12 +74,22 @@ class Rabbit:
         publisher = self._publisher
         if publisher is None:
             return ["no connection"] * len(claims)
-        outcomes = await asyncio.gather(*(self._publish(publisher, claim) for claim in claims))
+        # One clock for all: each is bounded, and none pays for a clock of its own.
+        sending = [asyncio.create_task(self._publish(publisher, claim)) for claim in claims]
+        late = set(sending)
+        try:
+            _, late = await asyncio.wait(sending, timeout=self._publish_timeout)
+        finally:
+            for task in late:
+                task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+        metrics.UNCONFIRMED.labels("timed_out").inc(len(late))
+        outcomes = [_TIMED_OUT if task in late else task.result() for task in sending]
         # Returned: somebody took the queue or its binding away, and they must be declared again. Timed out:
         # the confirm may still come, and a channel must never carry two messages of one id at once.
         if _RETURNED in outcomes or _TIMED_OUT in outcomes:
             publisher.stale.set()
-        return list(outcomes)
+        return outcomes
 
     async def ready(self) -> int | None:
         publisher = self._publisher
@@ -114,22 +125,22 @@ class Rabbit:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _publish(self, publisher: "_Publisher", claim: Claim) -> str | None:
+        started = time.perf_counter()
         try:
-            async with asyncio.timeout(self._publish_timeout):
-                with metrics.confirming(), _lost_not_cancelled():
-                    await publisher.publish(claim)
+            await publisher.publish(claim)
         except PublishError:
             metrics.UNCONFIRMED.labels("returned").inc()
             return _RETURNED
         except DeliveryError:
             metrics.UNCONFIRMED.labels("nacked").inc()
             return "nacked: the queue is full or the broker could not store it"
-        except TimeoutError:
-            metrics.UNCONFIRMED.labels("timed_out").inc()
-            return _TIMED_OUT
         except CONNECTION_EXCEPTIONS as error:
-            metrics.UNCONFIRMED.labels("connection_lost").inc()
-            return f"connection lost: {error!r}"
+            return _connection_lost(error)
+        except asyncio.CancelledError as error:
+            if _is_asked_for():
+                raise
+            return _connection_lost(error)
+        metrics.CONFIRMED.observe(time.perf_counter() - started)
         return None
 
     async def _kept_up(self, name: str, session: Callable[[], Awaitable[None]]) -> None:
@@ -324,10 +335,20 @@ def _lost_not_cancelled() -> Iterator[None]:
     try:
         yield
     except asyncio.CancelledError as error:
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
+        if _is_asked_for():
             raise
         raise ConnectionError("closed while it was waited for") from error
+
+
+def _is_asked_for() -> bool:
+    """Say whether this task's cancellation was asked for, and is not aiormq's."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
+
+
+def _connection_lost(error: BaseException) -> str:
+    metrics.UNCONFIRMED.labels("connection_lost").inc()
+    return f"connection lost: {error!r}"
 
 
 async def _close(connection: AbstractConnection) -> None:

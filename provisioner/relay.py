@@ -22,6 +22,8 @@ _FIRST_DELAY = 0.5
 _LONGEST_DELAY = 30.0
 _PROBE_EVERY = 15.0
 _PROBE_TIMEOUT = 10.0
+_BATCHES = 2
+"""Batches on their way at once."""
 _RECONNECT = 0.5
 """Seconds between tries to listen again."""
 
@@ -72,8 +74,8 @@ class Relay:
             try:
                 claimed = await self.publish_due()
                 wait = 0.0 if claimed else await self._until_next()
-            except failures.NOT_NOW as error:
-                log.warning("ledger cannot be read", error=repr(error))
+            except* failures.NOT_NOW as errors:
+                log.warning("ledger cannot be read", error=repr(errors.exceptions[0]))
                 wait = _RECONNECT
             try:
                 async with asyncio.timeout(wait):
@@ -85,14 +87,22 @@ class Relay:
     async def publish_due(self) -> int:
         """Claim what is due, publish it, and mark what was confirmed; return how many were claimed.
 
-        Where more may be due than a batch, the next one is claimed while the first is published: the broker
-        and the ledger keep each other waiting for nearly half of the time otherwise.
+        While full batches come, the next one is claimed and sent before the last one is confirmed and
+        marked: the broker and the ledger would keep each other waiting for half of the time otherwise.
         """
-        claims = await self._claim()
-        if len(claims) < self._batch:
-            return await self._deliver(claims)
-        # What is leased is still pending, and so holds back what comes after it.
-        return sum(await asyncio.gather(self._deliver(claims), self._claim_and_deliver()))
+        claimed = 0
+        room = asyncio.Semaphore(_BATCHES)
+        async with asyncio.TaskGroup() as deliveries:
+            while True:
+                await room.acquire()
+                # What is leased is still pending, and so holds back what comes after it.
+                claims = await self._claim()
+                claimed += len(claims)
+                if claims:
+                    delivery = deliveries.create_task(self._deliver(claims))
+                    delivery.add_done_callback(lambda _: room.release())
+                if len(claims) < self._batch:
+                    return claimed
 
     async def _claim(self) -> list[Claim]:
         async with self._pool.acquire() as connection:
@@ -100,12 +110,7 @@ class Relay:
                 connection, limit=self._batch, lease=self._lease, in_flight=self._in_flight
             )
 
-    async def _claim_and_deliver(self) -> int:
-        return await self._deliver(await self._claim())
-
-    async def _deliver(self, claims: list[Claim]) -> int:
-        if not claims:
-            return 0
+    async def _deliver(self, claims: list[Claim]) -> None:
         outcomes = await self._transport.publish(claims)
         confirmed = [claim for claim, error in zip(claims, outcomes, strict=True) if error is None]
         async with self._pool.acquire() as connection:
@@ -114,7 +119,6 @@ class Relay:
             for claim, error in zip(claims, outcomes, strict=True):
                 if error is not None:
                     await self._not_published(connection, claim, error)
-        return len(claims)
 
     async def _not_published(self, connection: Connection, claim: Claim, error: str) -> None:
         delay = failures.backoff(claim.deliveries, base=_FIRST_DELAY, cap=_LONGEST_DELAY)

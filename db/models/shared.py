@@ -146,7 +146,13 @@ class LedgerMessage(Shared):
             unique=True,
             postgresql_where=text("type = 'unknown'"),
         ),
-        Index("ix_messages_due", text("priority DESC"), "id", postgresql_where=text("status = 'pending'")),
+        Index(
+            "ix_messages_due_by_kind",
+            "kind",
+            text("priority DESC"),
+            "id",
+            postgresql_where=text("status = 'pending'"),
+        ),
         Index(
             "ix_messages_in_flight",
             "published_at",

@@ -17,7 +17,7 @@ from provisioner.relay import Relay
 from tests.benchmarks.servers import Figure, Servers
 from tests.faults.relaying import Deaf
 
-_MESSAGES = 2000
+_MESSAGES = 5000
 _ROUNDS = 5
 _QUEUE = "benchmark.events"
 
