@@ -8,11 +8,14 @@ import asyncpg
 import pytest
 from aio_pika.abc import AbstractChannel
 
+from db import registry
+from db.contracts import Migrate
+from db.migrations.lineage import lineage
 from db.settings import Settings
 from provisioner import topology
 from tests.invariants import Healed
 from tests.listener import waiting
-from tests.support import becomes, eventually, provisioning, requested, serving, sign_up
+from tests.support import becomes, eventually, one, provisioning, requested, serving, sign_up, status
 
 pytestmark = pytest.mark.rabbitmq
 
@@ -39,6 +42,38 @@ async def test_ten_copies_at_once_have_one_effect(
             await becomes(api, tenant, "active")
             await healed(amqp_url=rabbit_config.amqp_url)
     assert await owner.fetchval("SELECT count(*) FROM shared.messages WHERE status = 'parked'") == 0
+
+
+async def test_a_migration_that_arrives_before_its_provision_is_done_after_it(
+    rabbit_config: Settings, owner: asyncpg.Connection, channel: AbstractChannel, healed: Healed
+) -> None:
+    await topology.declare(channel)
+    async with serving(rabbit_config) as api:
+        tenant = await requested(api, "bakery")
+        # The provision is not due for long; the migration's delivery is in the queue already.
+        await owner.execute("UPDATE shared.messages SET available_at = now() + interval '1 hour'")
+        registered = await registry.find(owner, "bakery")
+        assert registered is not None
+        head = lineage("tenant", rabbit_config.alembic_config).head
+        migration = await registry.tell(owner, registered, Migrate(tenant_id=registered.id, revision=head))
+        await slip_in(channel, migration.payload, str(migration.id))
+        async with provisioning(rabbit_config):
+
+            async def given_back() -> bool:
+                row = await one(owner, "SELECT * FROM shared.messages WHERE id = $1", migration.id)
+                return bool(row["available_at"] > row["created_at"] and row["status"] == "pending")
+
+            await eventually(given_back, what="the early delivery given back")
+            assert await status(api, tenant) == "pending"
+            await owner.execute("UPDATE shared.messages SET available_at = now()")
+            await becomes(api, tenant, "active")
+
+            async def handled() -> bool:
+                row = await one(owner, "SELECT * FROM shared.messages WHERE id = $1", migration.id)
+                return tuple(row[name] for name in ("status", "attempts")) == ("handled", 1)
+
+            await eventually(handled, what="the migration handled")
+            await healed(amqp_url=rabbit_config.amqp_url)
 
 
 UNKNOWN = str(uuid4())
