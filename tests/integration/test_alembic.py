@@ -3,6 +3,7 @@
 import asyncio
 
 import asyncpg
+from msgspec.structs import replace
 
 from db.migrations.fingerprint import structure
 from db.migrations.lineage import lineage
@@ -135,12 +136,7 @@ async def test_a_tenant_that_is_worked_on_is_waited_for_within_a_bound(
 ) -> None:
     async with owner.transaction():
         await owner.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", tenant.id)
-        import os
-
-        os.environ["TENANT_LOCK_WAIT"] = "0.5"
-        try:
-            done = await typed(config, "alembic", "-x", "tenant=bakery", "upgrade", "head")
-        finally:
-            del os.environ["TENANT_LOCK_WAIT"]
+        hurried = replace(config, tenant_lock_wait=0.5)
+        done = await typed(hurried, "alembic", "-x", "tenant=bakery", "upgrade", "head")
     assert done.code != 0
     assert "is being worked on" in done.err + done.out
