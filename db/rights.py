@@ -2,6 +2,8 @@
 
 from typing import Final
 
+import msgspec
+
 from db.connection import Connection
 from db.names import quoted
 
@@ -62,6 +64,46 @@ RIGHTS: Final[dict[str, dict[str, str]]] = {
         "INSERT": "actor, tenant_id, request_id, action, outcome, detail",
     },
 }
+
+
+_HELD: Final = """
+WITH tables AS (
+  SELECT c.oid, c.relname FROM pg_catalog.pg_class c
+  WHERE c.relnamespace = 'shared'::regnamespace AND c.relkind IN ('r', 'p'))
+SELECT t.relname, p.privilege, a.attname,
+       has_column_privilege(current_user, t.oid, a.attnum, p.privilege) AS held
+FROM tables t
+CROSS JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'REFERENCES']) AS p (privilege)
+JOIN pg_catalog.pg_attribute a ON a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdropped
+UNION ALL
+SELECT t.relname, p.privilege, NULL, has_table_privilege(current_user, t.oid, p.privilege)
+FROM tables t CROSS JOIN unnest(ARRAY['DELETE', 'TRUNCATE', 'TRIGGER']) AS p (privilege)
+ORDER BY 1, 2, 3
+"""
+
+
+class Differences(msgspec.Struct, frozen=True):
+    """How a login's rights in ``shared`` differ from `RIGHTS`, each as ``UPDATE (revision) on tenants``."""
+
+    missing: list[str]
+    surplus: list[str]
+
+
+async def differences(connection: Connection) -> Differences:
+    """Compare what the login may do in ``shared`` with what it should be able to.
+
+    Args:
+        connection: the API's login.
+    """
+    missing: list[str] = []
+    surplus: list[str] = []
+    for row in await connection.fetch(_HELD):
+        columns = RIGHTS.get(row["relname"], {}).get(row["privilege"])
+        wanted = columns == ALL or (columns is not None and row["attname"] in columns.split(", "))
+        if wanted != row["held"]:
+            column = f" ({row['attname']})" if row["attname"] else ""
+            (missing if wanted else surplus).append(f"{row['privilege']}{column} on {row['relname']}")
+    return Differences(missing, surplus)
 
 
 async def grant_shared(connection: Connection) -> None:

@@ -4,7 +4,7 @@ import click
 import msgspec
 
 from api.cli import shell
-from db import bootstrap, hardening
+from db import bootstrap, hardening, names, rights
 from db.connection import Connection
 from db.migrations.lineage import lineage
 from db.migrations.run import current_revision
@@ -51,6 +51,11 @@ SELECT rolsuper, rolbypassrls, rolcreaterole, rolcreatedb, rolreplication, rolin
 FROM pg_catalog.pg_roles WHERE rolname = current_user
 """
 
+_OWN_RIGHTS = """
+SELECT nspname FROM pg_catalog.pg_namespace
+WHERE nspname ~ $1 AND has_schema_privilege(current_user, oid, 'USAGE, CREATE') ORDER BY 1
+"""
+
 _SETTINGS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
 
 
@@ -83,6 +88,21 @@ async def _app(connection: Connection) -> list[Finding]:
     )
     if owned:
         found.append(Finding("API login", f"owns {owned} relations", "changes their definition"))
+    compared = await rights.differences(connection)
+    found += [
+        Finding("rights in shared", f"has {right}", "more than the API ever needs")
+        for right in compared.surplus
+    ]
+    found += [
+        Finding("rights in shared", f"lacks {right}", "nothing; requests that need it fail")
+        for right in compared.missing
+    ]
+    found += [
+        Finding(
+            "API login", f"has rights of its own in {row['nspname']}", "reads the tenant as nobody's role"
+        )
+        for row in await connection.fetch(_OWN_RIGHTS, names.SCHEMA.pattern)
+    ]
     found += [
         Finding(item.name, f"PUBLIC has {item.detail}", item.allows)
         for item in await hardening.missing(connection)
