@@ -45,7 +45,7 @@ class Rabbit:
         address = URL(url)
         if "heartbeat" not in address.query:
             address = address.update_query(heartbeat=str(HEARTBEAT))
-        self._url = str(address)
+        self._address = address
         self._prefetch = prefetch
         self._publish_timeout = publish_timeout
         self._up = asyncio.Event()
@@ -160,7 +160,13 @@ class Rabbit:
             delay = min(delay * 2, _RECONNECT_CAP)
 
     async def _connect(self) -> AbstractConnection:
-        return await aio_pika.connect(self._url, timeout=self._publish_timeout)
+        connection = aio_pika.Connection(self._address)
+        try:
+            await connection.connect(timeout=self._publish_timeout)
+        except BaseException:
+            await connection.close()  # or its finalizer would, on whatever thread it comes to run
+            raise
+        return connection
 
     async def _publishing(self) -> None:
         """Declare the topology, then stand ready to publish until the connection or channel is lost."""
@@ -355,3 +361,4 @@ async def _close(connection: AbstractConnection) -> None:
     with suppress(*LOST):
         async with asyncio.timeout(2):
             await connection.close()
+    await connection.close()  # where the first was cut off, nothing is left to be done but to say so

@@ -9,6 +9,7 @@ import aio_pika
 import psutil  # type: ignore[import-untyped]
 import pytest
 from pamqp.common import FieldTable
+from yarl import URL
 
 from db.local.debian import is_debian_like, unpack_rabbitmq
 from db.local.installation import HIDE
@@ -59,8 +60,10 @@ async def take(url: str, queue: str) -> bytes | None:
 async def test_a_node_answers_on_loopback_with_its_own_login(node: RabbitNode) -> None:
     await publish(node.url, "greeting", b"hello")
     assert await take(node.url, "greeting") == b"hello"
+    stranger = aio_pika.Connection(URL(f"amqp://guest:guest@127.0.0.1:{node.port}/"))
     with pytest.raises(aio_pika.exceptions.ProbableAuthenticationError):
-        await aio_pika.connect(f"amqp://guest:guest@127.0.0.1:{node.port}/")
+        await stranger.connect()
+    await stranger.close()
     assert node.pid is not None
     listening = {entry.laddr.ip for entry in psutil.Process(node.pid).net_connections() if not entry.raddr}
     assert listening == {"127.0.0.1"}
