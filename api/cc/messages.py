@@ -1,5 +1,6 @@
 """``/cc/messages``: what operators see of the ledger, and do about one message."""
 
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -91,9 +92,7 @@ class MessageController(Controller):
     async def replay(
         self, request: OperatorRequest, message_id: FromPath[UUID], data: JSONBody[ReasonIn]
     ) -> Detail:
-        async with request.auth.database.shared() as connection:
-            await remedies.replay_one(connection, message_id, by=by(request, data.reason))
-        return await self._read(request, message_id)
+        return await self._act(request, message_id, data, remedies.replay_one)
 
     @post(
         "/{message_id:uuid}/archive",
@@ -104,9 +103,7 @@ class MessageController(Controller):
     async def archive(
         self, request: OperatorRequest, message_id: FromPath[UUID], data: JSONBody[ReasonIn]
     ) -> Detail:
-        async with request.auth.database.shared() as connection:
-            await remedies.archive(connection, message_id, by=by(request, data.reason))
-        return await self._read(request, message_id)
+        return await self._act(request, message_id, data, remedies.archive)
 
     @post(
         "/{message_id:uuid}/restore",
@@ -117,9 +114,7 @@ class MessageController(Controller):
     async def restore(
         self, request: OperatorRequest, message_id: FromPath[UUID], data: JSONBody[ReasonIn]
     ) -> Detail:
-        async with request.auth.database.shared() as connection:
-            await remedies.restore(connection, message_id, by=by(request, data.reason))
-        return await self._read(request, message_id)
+        return await self._act(request, message_id, data, remedies.restore)
 
     @post(
         "/{message_id:uuid}/edit",
@@ -136,6 +131,13 @@ class MessageController(Controller):
         except ContractError as error:
             raise invalid("payload", str(error)) from None
         return await self._read(request, made)
+
+    async def _act(
+        self, request: OperatorRequest, message_id: UUID, data: ReasonIn, act: Callable[..., Awaitable[None]]
+    ) -> Detail:
+        async with request.auth.database.shared() as connection:
+            await act(connection, message_id, by=by(request, data.reason))
+        return await self._read(request, message_id)
 
     async def _read(self, request: OperatorRequest, message_id: UUID) -> Detail:
         async with request.auth.database.shared() as connection:

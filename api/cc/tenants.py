@@ -1,5 +1,6 @@
 """``/cc/tenants``: the fleet, one tenant, and what operators do to it."""
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
@@ -15,6 +16,8 @@ from api.fields import Line, Reason, Revision, Search, Slug
 from api.lists import Cursor, Limit, Page
 from api.problems import Problem, invalid
 from db import fleet, lifecycle, registry
+from db.audit import By
+from db.connection import Connection
 from db.fleet import Filter, KeyInfo
 from db.migrations import request as migrations
 from db.migrations.lineage import Lineage, UnknownRevision, lineage
@@ -129,17 +132,13 @@ class FleetController(Controller):
     async def suspend(
         self, request: OperatorRequest, slug: FromPath[str], data: JSONBody[ActIn | None] = None
     ) -> FleetTenant:
-        async with request.auth.database.shared() as connection:
-            tenant = await lifecycle.suspend(connection, slug, by(request, (data or ActIn()).reason))
-        return FleetTenant.of(tenant)
+        return await self._act(request, slug, data, lifecycle.suspend)
 
     @post("/{slug:str}/resume", opt=ACT, status_code=200, summary="Serve a suspended tenant again")
     async def resume(
         self, request: OperatorRequest, slug: FromPath[str], data: JSONBody[ActIn | None] = None
     ) -> FleetTenant:
-        async with request.auth.database.shared() as connection:
-            tenant = await lifecycle.resume(connection, slug, by(request, (data or ActIn()).reason))
-        return FleetTenant.of(tenant)
+        return await self._act(request, slug, data, lifecycle.resume)
 
     @delete("/{slug:str}", opt=ACT, summary="Delete a tenant; it can be restored for some days")
     async def remove(
@@ -153,9 +152,7 @@ class FleetController(Controller):
     async def restore(
         self, request: OperatorRequest, slug: FromPath[str], data: JSONBody[ActIn | None] = None
     ) -> FleetTenant:
-        async with request.auth.database.shared() as connection:
-            tenant = await lifecycle.restore(connection, slug, by(request, (data or ActIn()).reason))
-        return FleetTenant.of(tenant)
+        return await self._act(request, slug, data, lifecycle.restore)
 
     @post(
         "/{slug:str}/rename",
@@ -196,6 +193,16 @@ class FleetController(Controller):
         return Response(
             MigrateOut(command.id), status_code=202, headers={"Location": f"/cc/tenants/{command.subject}"}
         )
+
+    async def _act(
+        self,
+        request: OperatorRequest,
+        slug: str,
+        data: ActIn | None,
+        act: Callable[[Connection, str, By], Awaitable[Tenant]],
+    ) -> FleetTenant:
+        async with request.auth.database.shared() as connection:
+            return FleetTenant.of(await act(connection, slug, by(request, (data or ActIn()).reason)))
 
 
 def _lineage(request: OperatorRequest) -> Lineage:

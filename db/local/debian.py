@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from db.local.installation import Installation
+from db.local.process import ProcessError, output_of
 
 _TOOLS = ("apt-get", "apt-cache", "dpkg-deb")
 _TIMEOUT = 900.0
@@ -169,21 +170,14 @@ class _Apt:
 
     def _run(self, tool: str, *arguments: str, directory: Path | None = None, options: bool = True) -> str:
         try:
-            done = subprocess.run(
+            return output_of(
                 [tool, *(self._options if options else ()), *arguments],
-                cwd=directory,
-                env={**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"},
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                check=True,
+                environment={**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"},
                 timeout=_TIMEOUT,
+                directory=directory,
             )
-        except subprocess.CalledProcessError as error:
-            raise UnpackError(f"{tool} {arguments[0]} failed: {error.stderr.strip()}") from error
-        except subprocess.TimeoutExpired as error:
-            raise UnpackError(f"{tool} {arguments[0]} took more than {error.timeout} s") from error
-        return done.stdout
+        except ProcessError as error:
+            raise UnpackError(str(error)) from error
 
 
 @contextmanager

@@ -27,7 +27,7 @@ _spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawner")
 
 
 class ProcessError(RuntimeError):
-    """A program could not be started, or would not end."""
+    """A program could not be started, failed, or would not end."""
 
 
 class Service(Protocol):
@@ -160,6 +160,39 @@ class Process:
         end_all(family)
         if not wait_until(lambda: not self.alive, _KILL_TIMEOUT):
             raise ProcessError(f"{self.name} (process {self._child.pid}) cannot be killed")
+
+
+def output_of(
+    command: Sequence[str], *, environment: Mapping[str, str], timeout: float, directory: Path | None = None
+) -> str:
+    """Run a tool to its end and return what it wrote to its standard output.
+
+    Args:
+        command: the tool and its arguments.
+        environment: its whole environment.
+        timeout: seconds it may take.
+        directory: its working directory; this process's by default.
+
+    Raises:
+        ProcessError: it failed, or took longer.
+    """
+    told = f"{Path(command[0]).name} {next((word for word in command[1:] if word[:1] != '-'), '')}".rstrip()
+    try:
+        done = subprocess.run(
+            command,
+            env=environment,
+            cwd=directory,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=timeout,
+        )
+    except subprocess.CalledProcessError as error:
+        raise ProcessError(f"{told} failed: {(error.stderr or error.stdout).strip()}") from error
+    except subprocess.TimeoutExpired as error:
+        raise ProcessError(f"{told} took more than {error.timeout} s") from error
+    return done.stdout
 
 
 def relatives(pid: int) -> list[psutil.Process]:

@@ -5,14 +5,13 @@ import os
 import secrets
 import shutil
 import socket
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
 from db.local.installation import Installation, find_installation
 from db.local.lock import DirectoryLock
 from db.local.private import write_private
-from db.local.process import Process, ProcessError, end_all, working_in
+from db.local.process import Process, ProcessError, end_all, output_of, working_in
 from db.local.waiting import LOOPBACK, free_port, wait_until
 
 __all__ = ["Installation", "RabbitNode", "find_installation"]
@@ -160,22 +159,12 @@ class RabbitNode:
         Raises:
             ProcessError: it failed, or took longer than a minute.
         """
-        try:
-            done = subprocess.run(
-                [str(self._installation.scripts / "rabbitmqctl"), "--quiet", *arguments],
-                env=self._environment(),
-                cwd="/",
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                check=True,
-                timeout=_CONTROL_TIMEOUT,
-            )
-        except subprocess.CalledProcessError as error:
-            raise ProcessError(f"rabbitmqctl {arguments[0]}: {error.stderr or error.stdout}") from error
-        except subprocess.TimeoutExpired as error:
-            raise ProcessError(f"rabbitmqctl {arguments[0]} took more than {error.timeout} s") from error
-        return done.stdout
+        return output_of(
+            [str(self._installation.scripts / "rabbitmqctl"), "--quiet", *arguments],
+            environment=self._environment(),
+            timeout=_CONTROL_TIMEOUT,
+            directory=Path("/"),
+        )
 
     def _end(self) -> None:
         self._epmd.stop()
