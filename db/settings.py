@@ -130,7 +130,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         float, Meta(gt=0, description="Seconds between a provisioner's heartbeats.")
     ] = 2.0
     metrics_port: Annotated[
-        int | None, Meta(description="Port on which a provisioner serves its metrics; unset: none.")
+        int | None,
+        Meta(
+            description="Port on which a provisioner serves its metrics, to anybody who can reach it; unset: none."
+        ),
     ] = None
     watchdog_timeout: Annotated[
         float,

@@ -167,8 +167,8 @@ class Consumer:
     async def _once(self, message_id: UUID, handle: Callable[[UUID], Awaitable[None]]) -> None:
         """Handle a message, unless another delivery of it is in hand here already.
 
-        That one decides its fate, or is delivered again if this process dies: two would count two attempts
-        for one death.
+        That one decides its fate; two would count two attempts for one death. Where the other one's channel
+        is lost and this process dies of it, the ledger has it published again.
         """
         if message_id in self._in_hand:
             return

@@ -74,8 +74,8 @@ class Relay:
             try:
                 claimed = await self.publish_due()
                 wait = 0.0 if claimed else await self._until_next()
-            except* failures.NOT_NOW as errors:
-                log.warning("ledger cannot be read", error=repr(errors.exceptions[0]))
+            except failures.NOT_NOW as error:
+                log.warning("ledger cannot be read", error=repr(error))
                 wait = _RECONNECT
             try:
                 async with asyncio.timeout(wait):
@@ -92,17 +92,30 @@ class Relay:
         """
         claimed = 0
         room = asyncio.Semaphore(_BATCHES)
-        async with asyncio.TaskGroup() as deliveries:
+        deliveries: list[asyncio.Task[None]] = []
+        try:
             while True:
                 await room.acquire()
                 # What is leased is still pending, and so holds back what comes after it.
                 claims = await self._claim()
                 claimed += len(claims)
                 if claims:
-                    delivery = deliveries.create_task(self._deliver(claims))
+                    delivery = asyncio.create_task(self._deliver(claims))
                     delivery.add_done_callback(lambda _: room.release())
-                if len(claims) < self._batch:
-                    return claimed
+                    deliveries.append(delivery)
+                if len(claims) < self._batch or self._transport.state == "down":
+                    break
+        except asyncio.CancelledError:
+            for delivery in deliveries:
+                delivery.cancel()
+            raise
+        finally:
+            # One that fails leaves the other to be confirmed and marked.
+            outcomes = await asyncio.gather(*deliveries, return_exceptions=True)
+        for outcome in outcomes:
+            if outcome is not None:
+                raise outcome
+        return claimed
 
     async def _claim(self) -> list[Claim]:
         async with self._pool.acquire() as connection:

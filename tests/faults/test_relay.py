@@ -7,7 +7,10 @@ import pytest
 from aio_pika.abc import AbstractChannel
 from msgspec.structs import replace
 
+from db.local.waiting import free_port
 from db.settings import Settings
+from provisioner.rabbit import Rabbit
+from provisioner.relay import Relay
 from tests.invariants import Healed
 from tests.listener import Heard, waiting
 from tests.processes import forked
@@ -90,6 +93,24 @@ async def test_a_lost_notice_is_made_up_for_by_polling(
         await becomes(api, tenant, "active")
         await healed(amqp_url=config.amqp_url)
         assert not notices.is_set()
+
+
+async def test_a_relay_whose_broker_is_gone_puts_off_one_batch_and_no_more(
+    config: Settings, owner: asyncpg.Connection
+) -> None:
+    nowhere = f"amqp://nobody:nothing@127.0.0.1:{free_port()}/"
+    carrier = Rabbit(nowhere, prefetch=1, concurrency=1, publish_timeout=1)
+    async with serving(config) as api:
+        for number in range(12):
+            await requested(api, f"shop{number}")
+    owner_url = config.require("owner_database_url")
+    async with asyncpg.create_pool(owner_url, min_size=1, max_size=2) as pool:
+        relay = Relay(pool, owner_url, carrier, batch=5, lease=30, poll=1, in_flight=100)
+        assert carrier.state == "down"
+        assert await relay.publish_due() <= 10  # a batch of events, and one of commands
+    errors = await owner.fetch("SELECT last_error FROM shared.messages WHERE last_error IS NOT NULL")
+    assert 0 < len(errors) <= 10
+    assert {row["last_error"] for row in errors} == {"no connection"}
 
 
 @pytest.mark.rabbitmq

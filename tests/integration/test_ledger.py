@@ -1,5 +1,6 @@
 """The ledger on its own: order, leases, room in flight, and marks that come too late."""
 
+import asyncio
 from uuid import UUID
 
 import asyncpg
@@ -10,7 +11,7 @@ from db.contracts import BULK, SIGN_UP, Migrate, Provision, Requested, message
 from db.ledger import Claim, Failure
 from db.settings import Settings
 from db.signup import sign_up
-from tests.support import one
+from tests.support import eventually, one
 
 
 async def a_tenant(owner: asyncpg.Connection, slug: str = "bakery") -> registry.Tenant:
@@ -164,6 +165,26 @@ async def test_nobody_waits_for_a_message_that_is_worked_on(
     assert await ledger.republish(owner, older_than=1, held=0) == 1
     assert (await status(owner, working), await status(owner, other)) == ("handled", "pending")
     await worker.close()
+
+
+async def test_a_mark_waits_for_another_relay_that_looks_at_its_rows(
+    config: Settings, owner: asyncpg.Connection
+) -> None:
+    """A claim keeps the locks of rows that it has looked at and left, for as long as it takes to commit."""
+    message_id = await a_command(owner, await a_tenant(owner), 1)
+    claims = await claim(owner)
+    other = await asyncpg.connect(config.require("owner_database_url"))
+    async with other.transaction():
+        await other.execute("SELECT FROM shared.messages FOR UPDATE SKIP LOCKED")
+        marking = asyncio.create_task(ledger.mark_published(owner, claims))
+
+        async def waits() -> bool:
+            return bool(await other.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+
+        await eventually(waits, what="the mark at the lock")
+    await marking
+    await other.close()
+    assert await status(owner, message_id) == "published"
 
 
 async def test_what_did_not_reach_the_broker_is_pending_again_later(owner: asyncpg.Connection) -> None:

@@ -289,7 +289,11 @@ async def test_an_edited_signup_is_answered_to_the_flow_that_sent_it(
         assert again.status_code == 200, again.text
         told = await shop.hears()
         assert (told["data"]["source_id"], told["data"]["slug"]) == ("1", "florist")
-        # Nobody else can become the same sign-up.
+        # What was edited is no longer what is to be edited,
+        for old in (row["id"], answer.json()["id"]):
+            once_more = await api.post(f"/cc/messages/{old}/edit", headers=as_operator, json=edit)
+            problem(once_more, 409, "state-conflict")
+        # and nobody else can become the same sign-up.
         await shop.sends(event("2", nom="Cafe"))
         other = await parked(owner)
         refused = await api.post(f"/cc/messages/{other['id']}/edit", headers=as_operator, json=edit)
