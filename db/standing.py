@@ -38,9 +38,10 @@ SELECT (SELECT {_WAITING} FROM shared.messages WHERE status = 'pending') AS unpu
        (SELECT count(*) FROM shared.heartbeats WHERE seen_at > now() - make_interval(secs => $1)) AS provisioners,
        {IS_PAUSED} AS paused
 """
+# Each arm has an index of its own.
 _BACKLOG = """
 SELECT kind, status, count(*) AS count FROM shared.messages
-WHERE status IN ('pending', 'parked') OR status = 'published' AND kind = 'command' GROUP BY kind, status
+WHERE status = 'pending' OR status = 'parked' OR status = 'published' AND kind = 'command' GROUP BY kind, status
 """
 _PARKED = """
 SELECT coalesce(error_class, '') AS error_class, count(*) AS count

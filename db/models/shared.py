@@ -165,7 +165,12 @@ class LedgerMessage(Shared):
             postgresql_where=text("status = 'pending' OR (status = 'published' AND kind = 'command')"),
         ),
         Index("ix_messages_tenant", "tenant_id", "id"),
-        Index("ix_messages_status", "status", "id"),
+        Index(
+            "ix_messages_stopped",
+            "status",
+            "id",
+            postgresql_where=text("status IN ('parked', 'archived', 'superseded')"),
+        ),
         Index("ix_messages_caused_by", "caused_by", postgresql_where=text("caused_by IS NOT NULL")),
     )
 
