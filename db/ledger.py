@@ -60,7 +60,6 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     type: str
     priority: int
     payload: str | None
-    subject: str | None
     deliveries: int
     leased_until: datetime
     raw_body: bytes | None = None
@@ -156,7 +155,7 @@ WITH room AS (
 UPDATE shared.messages m
 SET leased_until = now() + make_interval(secs => $2), deliveries = m.deliveries + 1
 WHERE m.id IN (SELECT id FROM events UNION ALL SELECT id FROM commands)
-RETURNING m.id, m.kind, m.type, m.priority, m.payload, m.payload->>'subject' AS subject, m.deliveries,
+RETURNING m.id, m.kind, m.type, m.priority, m.payload, m.deliveries,
           m.leased_until, m.raw_body
 """
 

@@ -22,8 +22,8 @@ _FIRST_DELAY = 0.5
 _LONGEST_DELAY = 30.0
 _PROBE_EVERY = 15.0
 _PROBE_TIMEOUT = 10.0
-_BATCHES = 2
-"""Batches on their way at once."""
+_BATCHES = 3
+"""Batches on their way at once: one claimed, one at the broker, one being marked."""
 _RECONNECT = 0.5
 """Seconds between tries to listen again."""
 
@@ -60,6 +60,7 @@ class Relay:
         self._poll = poll
         self._in_flight = in_flight
         self._wake = asyncio.Event()
+        self._publishing = asyncio.Lock()
 
     async def run(self) -> None:
         """Publish until cancelled."""
@@ -87,8 +88,8 @@ class Relay:
     async def publish_due(self) -> int:
         """Claim what is due, publish it, and mark what was confirmed; return how many were claimed.
 
-        While full batches come, the next one is claimed and sent before the last one is confirmed and
-        marked: the broker and the ledger would keep each other waiting for half of the time otherwise.
+        While full batches come, the next one is claimed and the last one is marked while one is published:
+        the broker and the ledger would keep each other waiting for half of the time otherwise.
         """
         claimed = 0
         room = asyncio.Semaphore(_BATCHES)
@@ -110,7 +111,7 @@ class Relay:
                 delivery.cancel()
             raise
         finally:
-            # One that fails leaves the other to be confirmed and marked.
+            # One that fails leaves the others to be confirmed and marked.
             outcomes = await asyncio.gather(*deliveries, return_exceptions=True)
         for outcome in outcomes:
             if outcome is not None:
@@ -124,7 +125,8 @@ class Relay:
             )
 
     async def _deliver(self, claims: list[Claim]) -> None:
-        outcomes = await self._transport.publish(claims)
+        async with self._publishing:  # in the order of their claims
+            outcomes = await self._transport.publish(claims)
         confirmed = [claim for claim, error in zip(claims, outcomes, strict=True) if error is None]
         async with self._pool.acquire() as connection:
             if confirmed:

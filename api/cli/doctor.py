@@ -125,7 +125,7 @@ async def _owner(connection: Connection, config: Settings) -> list[Finding]:
             Finding("shared revision", f"at {revision}, not {shared.head}", "the API is not ready (503)")
         )
     limit = await connection.fetchval("SELECT current_setting('max_connections')::int")
-    if limit < config.pool_size + 6 + 3 * config.provision_concurrency:
+    if limit < config.pool_size + 7 + 3 * config.provision_concurrency:
         found.append(
             Finding(
                 "connections",
