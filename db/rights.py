@@ -137,7 +137,9 @@ async def grant_shared(connection: Connection) -> None:
     }
     app = quoted(APP)
     script = [
+        f"REVOKE ALL ON SCHEMA shared FROM {app}, PUBLIC",
         f"REVOKE ALL ON ALL TABLES IN SCHEMA shared FROM {app}, PUBLIC",
+        f"REVOKE ALL ON ALL SEQUENCES IN SCHEMA shared FROM {app}, PUBLIC",
         f"GRANT USAGE ON SCHEMA shared TO {app}",
     ]
     for table, rights in RIGHTS.items():

@@ -109,7 +109,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         float, Meta(gt=0, description="Seconds between looks at the ledger when no wake-up comes.")
     ] = 5.0
     relay_lease: Annotated[
-        float, Meta(gt=0, description="Seconds a claimed ledger row stays with its relay.")
+        float,
+        Meta(
+            gt=0,
+            description="Seconds a claimed ledger row stays with its relay; twice PUBLISH_TIMEOUT or more.",
+        ),
     ] = 30.0
     publish_timeout: Annotated[
         float, Meta(gt=0, description="Seconds a publish, confirm included, may take.")

@@ -36,7 +36,7 @@ class Relay:
         url: the owner's address, for a listening connection of its own.
         transport: where to.
         batch: rows claimed at once.
-        lease: seconds a claim lasts; longer than a publish may take.
+        lease: seconds a claim lasts; at least twice as long as a publish may take.
         poll: seconds between looks when nothing wakes it.
         in_flight: commands published and not handled, at most.
     """
@@ -93,29 +93,42 @@ class Relay:
         """
         claimed = 0
         room = asyncio.Semaphore(_BATCHES)
-        deliveries: list[asyncio.Task[None]] = []
+        running: set[asyncio.Task[None]] = set()
+        failed: list[Exception] = []
+
+        async def deliver(claims: list[Claim], claimed_at: float) -> None:
+            try:
+                await self._deliver(claims, claimed_at)
+            except Exception as error:  # noqa: BLE001 - raised below, when the other batches are done
+                failed.append(error)
+            finally:
+                room.release()
+
         try:
             while True:
                 await room.acquire()
+                if failed:
+                    break
+                claimed_at = asyncio.get_running_loop().time()
                 # What is leased is still pending, and so holds back what comes after it.
                 claims = await self._claim()
                 claimed += len(claims)
                 if claims:
-                    delivery = asyncio.create_task(self._deliver(claims))
-                    delivery.add_done_callback(lambda _: room.release())
-                    deliveries.append(delivery)
+                    task = asyncio.create_task(deliver(claims, claimed_at))
+                    running.add(task)
+                    task.add_done_callback(running.discard)
                 if len(claims) < self._batch or self._transport.state == "down":
                     break
         except asyncio.CancelledError:
-            for delivery in deliveries:
-                delivery.cancel()
+            for task in running:
+                task.cancel()
             raise
+        except Exception as error:  # noqa: BLE001 - raised below, when the batches on their way are done
+            failed.append(error)
         finally:
-            # One that fails leaves the others to be confirmed and marked.
-            outcomes = await asyncio.gather(*deliveries, return_exceptions=True)
-        for outcome in outcomes:
-            if outcome is not None:
-                raise outcome
+            await asyncio.gather(*running, return_exceptions=True)
+        if failed:
+            raise next((error for error in failed if not isinstance(error, failures.NOT_NOW)), failed[0])
         return claimed
 
     async def _claim(self) -> list[Claim]:
@@ -124,8 +137,10 @@ class Relay:
                 connection, limit=self._batch, lease=self._lease, in_flight=self._in_flight
             )
 
-    async def _deliver(self, claims: list[Claim]) -> None:
+    async def _deliver(self, claims: list[Claim], claimed_at: float) -> None:
         async with self._publishing:  # in the order of their claims
+            if asyncio.get_running_loop().time() - claimed_at > self._lease / 2:
+                return  # the broker is slow, and another relay may claim them before they are published
             outcomes = await self._transport.publish(claims)
         confirmed = [claim for claim, error in zip(claims, outcomes, strict=True) if error is None]
         async with self._pool.acquire() as connection:

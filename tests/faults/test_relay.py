@@ -7,10 +7,12 @@ import pytest
 from aio_pika.abc import AbstractChannel
 from msgspec.structs import replace
 
+from db.local.rabbitmq import RabbitNode
 from db.local.waiting import free_port
 from db.settings import Settings
 from provisioner.rabbit import Rabbit
 from provisioner.relay import Relay
+from tests.faults.relaying import relaying
 from tests.invariants import Healed
 from tests.listener import Heard, waiting
 from tests.processes import forked
@@ -111,6 +113,29 @@ async def test_a_relay_whose_broker_is_gone_puts_off_one_batch_and_no_more(
     errors = await owner.fetch("SELECT last_error FROM shared.messages WHERE last_error IS NOT NULL")
     assert 0 < len(errors) <= 10
     assert {row["last_error"] for row in errors} == {"no connection"}
+
+
+@pytest.mark.rabbitmq
+async def test_a_batch_that_cannot_be_marked_stops_the_drain(
+    rabbit_config: Settings, rabbit: RabbitNode, owner: asyncpg.Connection, superuser: asyncpg.Connection
+) -> None:
+    """A defect of marking must not publish a whole backlog that nobody knows to be published."""
+    await superuser.execute(
+        """
+        CREATE FUNCTION shared.broken() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN RAISE division_by_zero; END $$;
+        CREATE TRIGGER broken BEFORE UPDATE ON shared.messages FOR EACH ROW
+        WHEN (NEW.status = 'published' AND OLD.status = 'pending') EXECUTE FUNCTION shared.broken()
+        """
+    )
+    async with serving(rabbit_config) as api:
+        for number in range(30):
+            await requested(api, f"shop{number}")
+    async with relaying(rabbit_config, rabbit.url, batch=2) as relay:
+        with pytest.raises(asyncpg.DivisionByZeroError):
+            await relay.publish_due()
+    claimed = await owner.fetchval("SELECT count(*) FROM shared.messages WHERE deliveries > 0")
+    assert 0 < claimed <= 16  # a few batches of events and commands, of sixty
 
 
 @pytest.mark.rabbitmq

@@ -14,6 +14,8 @@ async def test_a_repeated_bootstrap_gives_and_takes_rights_even_where_nothing_is
 ) -> None:
     await owner.execute("REVOKE SELECT ON shared.tenants FROM tenantry_app")
     await owner.execute("GRANT DELETE ON shared.tenants TO tenantry_app")
+    await owner.execute("GRANT CREATE ON SCHEMA shared TO tenantry_app")
+    await owner.execute("GRANT USAGE ON ALL SEQUENCES IN SCHEMA shared TO PUBLIC")
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await app_login.fetch("SELECT slug FROM shared.tenants")
     await bootstrap.bootstrap(
@@ -26,6 +28,7 @@ async def test_a_repeated_bootstrap_gives_and_takes_rights_even_where_nothing_is
     assert await app_login.fetch("SELECT slug FROM shared.tenants") == []
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await app_login.execute("DELETE FROM shared.tenants")
+    assert await examine(config) == []
 
 
 @pytest.mark.parametrize(
