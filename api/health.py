@@ -9,7 +9,7 @@ from litestar import Controller, Request, Response, get
 from litestar.datastructures import State
 
 from api.access import Caller, public
-from db import bootstrap
+from db import bootstrap, switches
 from db.connection import Connection
 from db.migrations.lineage import Lineage
 from db.migrations.run import current_revision
@@ -30,6 +30,7 @@ class Ready(msgspec.Struct, frozen=True):
         shared_revision: where the shared lineage is; None where it is not there.
         broker: what the provisioners' heartbeats last said; ``unknown`` where none is heard.
         provisioners: how many are heard.
+        paused: whether operators paused them.
     """
 
     status: Literal["ok", "degraded", "unavailable"]
@@ -37,6 +38,7 @@ class Ready(msgspec.Struct, frozen=True):
     shared_revision: str | None
     broker: Literal["up", "down", "in-process", "unknown"]
     provisioners: int
+    paused: bool = False
 
 
 class HealthController(Controller):
@@ -67,6 +69,7 @@ async def readiness(database: Database, shared: Lineage, settings: Settings) -> 
                 "SELECT broker FROM shared.heartbeats WHERE seen_at > now() - make_interval(secs => $1)",
                 settings.heartbeat_timeout,
             )
+            paused = await switches.paused(connection)
     except (Unavailable, TimeoutError, asyncpg.PostgresError, OSError):
         return Ready("unavailable", "down", None, "unknown", 0)
     states = {row["broker"] for row in rows}
@@ -75,8 +78,8 @@ async def readiness(database: Database, shared: Lineage, settings: Settings) -> 
         if state in states:
             broker = state
             break
-    status: Literal["ok", "degraded"] = "ok" if broker in {"up", "in-process"} else "degraded"
-    return Ready(status, "up", revision, broker, len(rows))
+    status: Literal["ok", "degraded"] = "ok" if broker in {"up", "in-process"} and not paused else "degraded"
+    return Ready(status, "up", revision, broker, len(rows), paused)
 
 
 async def _supported(connection: Connection) -> bool:

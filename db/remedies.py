@@ -29,7 +29,7 @@ class Refused(Exception):  # noqa: N818 - reads as what was met
     """
 
     def __init__(self, message_id: UUID, kind: str, status: str, verb: str) -> None:
-        super().__init__(f"{message_id} is a {status} {kind}, which cannot be {verb}")
+        super().__init__(f"{kind} {message_id} is {status}, and cannot be {verb}")
 
 
 class Succeeded(Refused):

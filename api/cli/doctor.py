@@ -4,7 +4,7 @@ import click
 import msgspec
 
 from api.cli import shell
-from db import bootstrap, hardening, names, rights
+from db import bootstrap, hardening, names, rights, switches
 from db.connection import Connection
 from db.migrations.lineage import lineage
 from db.migrations.run import current_revision
@@ -124,6 +124,10 @@ async def _owner(connection: Connection, config: Settings) -> list[Finding]:
         found.append(
             Finding("shared revision", f"at {revision}, not {shared.head}", "the API is not ready (503)")
         )
+    if await connection.fetchval(
+        "SELECT to_regclass('shared.switches') IS NOT NULL"
+    ) and await switches.paused(connection):
+        found.append(Finding("provisioners", "are paused", "nothing; commands wait until somebody resumes"))
     limit = await connection.fetchval("SELECT current_setting('max_connections')::int")
     if limit < config.pool_size + 7 + 3 * config.provision_concurrency:
         found.append(

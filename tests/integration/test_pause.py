@@ -5,6 +5,7 @@ import time
 
 import asyncpg
 
+from api.cli.doctor import examine
 from db.settings import Settings
 from tests.support import (
     Client,
@@ -140,3 +141,20 @@ async def test_only_operators_pause_and_only_with_a_reason(
         problem(await api.post(at, json=WHY, headers=tenant.headers), 403, "forbidden")
         problem(await api.post(at, json={}, headers=as_operator), 400, "validation")
     await asyncio.wait_for(becomes(api, tenant, "active"), 30)
+
+
+async def test_a_pause_is_not_forgotten(
+    api: Client, config: Settings, provisioner: Service, as_operator: dict[str, str]
+) -> None:
+    async def ok() -> bool:
+        return bool((await api.get("/health/ready")).json()["status"] == "ok")
+
+    await eventually(ok, what="a provisioner heard")
+    await pause(api, as_operator)
+    ready = await api.get("/health/ready")
+    assert ready.status_code == 200  # tenants are served
+    assert (ready.json()["status"], ready.json()["paused"]) == ("degraded", True)
+    assert [finding.problem for finding in await examine(config)] == ["are paused"]
+    await resume(api, as_operator)
+    assert (await api.get("/health/ready")).json()["paused"] is False
+    assert await examine(config) == []
