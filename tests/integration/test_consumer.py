@@ -18,7 +18,7 @@ from db.signup import sign_up
 from provisioner.consumer import Consumer, Policy
 from provisioner.handlers.handler import Handler, Outcome
 from provisioner.handlers.provision import Provision
-from tests.support import one
+from tests.support import eventually, one
 
 POLICY = Policy(attempts=8, retry_base=0.01, retry_cap=0.1, lock_timeout=1)
 
@@ -72,17 +72,19 @@ async def test_ten_copies_at_once_are_one_attempt(consumer: Consumer, owner: asy
     assert await tenant_status(owner, tenant) == "active"
 
 
-async def test_copies_at_ten_provisioners_at_once_have_one_effect(
+async def test_copies_at_five_provisioners_at_once_have_one_effect(
     pool: asyncpg.Pool, provision: Provision, owner: asyncpg.Connection
 ) -> None:
     tenant, message_id = await pending(owner)
-    consumers = [Consumer(pool, {"tenant.provision": provision}, POLICY) for _ in range(10)]
+    consumers = [Consumer(pool, {"tenant.provision": provision}, POLICY) for _ in range(5)]
     consumer = consumers[0]
     await asyncio.gather(*(each.command(str(message_id), b"{}") for each in consumers))
-    row = await message(owner, message_id)
-    while row["status"] != "handled":  # a copy that found the tenant busy had it delivered again
+
+    async def handled() -> bool:  # a copy that found the tenant busy had it delivered again
         await consumer.command(str(message_id), b"{}")
-        row = await message(owner, message_id)
+        return bool((await message(owner, message_id))["status"] == "handled")
+
+    await eventually(handled, what="the command handled")
     assert await tenant_status(owner, tenant) == "active"
     assert (await events(owner, tenant)).count("tenant.provisioned") == 1
     assert (
