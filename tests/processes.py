@@ -58,22 +58,22 @@ async def api_process(config: Settings) -> AsyncIterator[str]:
     """An API in a process of its own that answers; its address."""
     process, base = an_api(config)
     async with running(process):
-        await answers(base)
+        await answers(f"{base}/health/live")
         yield base
         await asyncio.to_thread(process.stop)
 
 
-async def answers(base: str) -> None:
-    """Wait until the API at ``base`` answers."""
-    async with httpx.AsyncClient(base_url=base) as client:
+async def answers(url: str) -> None:
+    """Wait until a GET of ``url`` is answered with 200."""
+    async with httpx.AsyncClient() as client:
 
-        async def lives() -> bool:
+        async def well() -> bool:
             try:
-                return (await client.get("/health/live")).status_code == 200
+                return (await client.get(url)).status_code == 200
             except httpx.TransportError:
                 return False
 
-        await eventually(lives, within=60, what="the API")
+        await eventually(well, within=60, what=url)
 
 
 @asynccontextmanager

@@ -11,7 +11,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import asyncpg
-import httpx
 import msgspec
 from litestar import Litestar, get
 from litestar.datastructures import State
@@ -22,8 +21,8 @@ from db.local.waiting import free_port
 from db.names import quoted
 from db.settings import PROJECT
 from tests.benchmarks.servers import Figure, Servers
-from tests.processes import a_provisioner, an_api, environment, running
-from tests.support import Tenant, eventually, serving, sign_up
+from tests.processes import a_provisioner, an_api, answers, environment, running
+from tests.support import Tenant, serving, sign_up
 
 _TENANTS = 20
 _CONNECTIONS = 16
@@ -71,8 +70,8 @@ async def measure(servers: Servers, home: Path) -> list[Figure]:
     fixed = Process("ceiling", command, environment=given, log=home / "ceiling.log", directory=PROJECT)
     ours, theirs = [], []
     async with running(process), running(fixed):
-        await _up(f"{base}/health/ready")
-        await _up(f"http://127.0.0.1:{port}/todos/1")
+        await answers(f"{base}/health/ready")
+        await answers(f"http://127.0.0.1:{port}/todos/1")
         for _ in range(_ROUNDS):
             theirs.append(await _load(f"http://127.0.0.1:{port}", [{}]))
             ours.append(await _load(base, [_headers(tenant) for tenant in tenants]))
@@ -89,18 +88,6 @@ async def measure(servers: Servers, home: Path) -> list[Figure]:
 
 def _headers(tenant: Tenant) -> dict[str, str]:
     return tenant.headers
-
-
-async def _up(url: str) -> None:
-    async with httpx.AsyncClient() as client:
-
-        async def answers() -> bool:
-            try:
-                return (await client.get(url)).status_code == 200
-            except httpx.TransportError:
-                return False
-
-        await eventually(answers, within=60, what=url)
 
 
 async def _load(base: str, headers: Sequence[dict[str, str]]) -> float:

@@ -29,8 +29,7 @@ from provisioner import topology
 from tests import invariants
 from tests.benchmarks.servers import say, servers
 from tests.invariants import Healed
-from tests.processes import a_provisioner, an_api
-from tests.support import eventually
+from tests.processes import a_provisioner, an_api, answers
 
 _LISTENER = "soak.events"
 _HEALING = 90.0
@@ -104,7 +103,7 @@ async def soak(plan: Plan, home: Path, say: Callable[[str], None] = say) -> Repo
     report = Report()
     async with stack(home) as running:
         await _declare_listener(running.node)
-        await _up(running.base)
+        await answers(f"{running.base}/health/ready")
         started = time.monotonic()
         over = asyncio.Event()
         killing = asyncio.create_task(_kill(running, plan, report, say, over))
@@ -122,19 +121,6 @@ async def soak(plan: Plan, home: Path, say: Callable[[str], None] = say) -> Repo
         await _verify(running, report)
         report.seconds = time.monotonic() - started
     return report
-
-
-async def _up(base: str) -> None:
-    """Wait until the API answers."""
-    async with httpx.AsyncClient(base_url=base) as client:
-
-        async def ready() -> bool:
-            try:
-                return (await client.get("/health/ready")).status_code == 200
-            except httpx.TransportError:
-                return False
-
-        await eventually(ready, within=60, what="the API")
 
 
 async def _sign_up_all(running: Stack, plan: Plan, report: Report) -> None:

@@ -111,7 +111,7 @@ async def test_the_api_killed_after_the_commit_of_a_signup(
         body = {"name": "Bakery", "slug": "bakery"}
         key = {"idempotency-key": "0123456789-0123456789-abc"}
         async with running(process), httpx.AsyncClient(base_url=base, timeout=30) as client:
-            await answers(base)
+            await answers(f"{base}/health/live")
             request = asyncio.create_task(client.post("/tenants", json=body, headers=key))
             await asyncio.wait_for(committed.wait(), 20)
 
