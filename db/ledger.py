@@ -284,19 +284,45 @@ async def republish(connection: Connection, *, older_than: float, held: int) -> 
     return int(status.split()[-1])
 
 
+async def hold(connection: Connection, message_id: UUID, *, wait: int) -> None:
+    """Take a message's advisory lock for the session.
+
+    Args:
+        connection: outside a transaction.
+        message_id: the message's.
+        wait: milliseconds at most.
+
+    Raises:
+        asyncpg.LockNotAvailableError: another session has had it all the time.
+    """
+    await connection.execute(
+        """
+        WITH bound AS MATERIALIZED (SELECT set_config('lock_timeout', $2, true))
+        SELECT pg_advisory_lock(hashtextextended($1, 1)) FROM bound
+        """,
+        str(message_id),
+        str(wait),
+    )
+
+
+_OPEN: Final = "kind = 'command' AND status IN ('pending', 'published')"
+# A retry waits for its time, whatever else is delivered of the command meanwhile.
+_DELIVERABLE: Final = f"{_OPEN} AND (status = 'published' OR available_at <= now())"
+
+
 async def begin_attempt(connection: Connection, message_id: UUID) -> Entry | None:
     """Count an attempt at a command. That it was delivered proves that it was published.
 
     Returns:
         The row, its ``attempts`` including this one. None where nothing is to be done: unknown,
-        handled, parked, archived or superseded.
+        handled, parked, archived or superseded, or waiting for its time.
     """
     row = await connection.fetchrow(
         f"""
         UPDATE shared.messages
         SET attempts = attempts + 1, status = 'published', leased_until = NULL,
             published_at = CASE WHEN status = 'published' THEN published_at ELSE now() END
-        WHERE id = $1 AND kind = 'command' AND status IN ('pending', 'published')
+        WHERE id = $1 AND {_DELIVERABLE}
         RETURNING {_COLUMNS}
         """,
         message_id,
@@ -319,12 +345,15 @@ async def give_back_attempt(connection: Connection, message_id: UUID, *, delay: 
 
 
 async def postpone(connection: Connection, message_id: UUID, *, delay: float) -> None:
-    """Have an open command delivered again later, unless somebody holds its row, and so decides its fate."""
+    """Have an open command delivered again later, unless somebody holds its row, and so decides its fate.
+
+    One that waits for its time already goes on waiting.
+    """
     await connection.execute(
-        """
+        f"""
         UPDATE shared.messages
         SET status = 'pending', leased_until = NULL, available_at = now() + make_interval(secs => $2)
-        WHERE id IN (SELECT id FROM shared.messages WHERE id = $1 AND status IN ('pending', 'published')
+        WHERE id IN (SELECT id FROM shared.messages WHERE id = $1 AND {_DELIVERABLE}
                      FOR NO KEY UPDATE SKIP LOCKED)
         """,
         message_id,
@@ -332,12 +361,18 @@ async def postpone(connection: Connection, message_id: UUID, *, delay: float) ->
     )
 
 
-async def lock_open(connection: Connection, message_id: UUID) -> Entry | None:
-    """Lock a command that is still to be handled, for the transaction; None where it no longer is."""
+async def lock_open(connection: Connection, message_id: UUID, *, due: bool = False) -> Entry | None:
+    """Lock a command that is still to be handled, for the transaction; None where it no longer is.
+
+    Args:
+        connection: within the transaction.
+        message_id: the command's.
+        due: whether one that waits for its time counts as none.
+    """
     row = await connection.fetchrow(
         f"""
         SELECT {_COLUMNS} FROM shared.messages
-        WHERE id = $1 AND kind = 'command' AND status IN ('pending', 'published')
+        WHERE id = $1 AND {_DELIVERABLE if due else _OPEN}
         FOR NO KEY UPDATE
         """,
         message_id,

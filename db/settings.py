@@ -159,6 +159,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int, Meta(ge=1, description="Days that handled and published messages are kept.")
     ] = 30
 
+    @property
+    def provisioner_pool(self) -> int:
+        """PostgreSQL connections that a provisioner's parts share.
+
+        Three for the relay, one each for upkeep and replayer; for each command in hand, the one that holds
+        it and one to record what became of it.
+        """
+        return 5 + 2 * self.provision_concurrency
+
+    @property
+    def connections(self) -> int:
+        """PostgreSQL connections of one API worker and one provisioner, at most.
+
+        Besides the pools: each listens on one, and a migration that no transaction can hold has its own.
+        """
+        return (self.pool_size + 1) + (self.provisioner_pool + 1 + self.provision_concurrency)
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}(...)"  # URLs carry passwords
 

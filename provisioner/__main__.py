@@ -64,9 +64,7 @@ async def run(config: Settings, stop: asyncio.Event) -> None:
     if stop.is_set():
         return
     carrier = transport(config)
-    # Three for the relay, one each for upkeep and replayer, and two for each command in hand.
-    size = 5 + 2 * config.provision_concurrency
-    async with _pool(owner_url, size) as pool:
+    async with _pool(owner_url, config.provisioner_pool) as pool:
         online = Online(owner_url, tenant_lineage, lock_timeout=config.migration_lock_timeout)
         handlers: dict[str, Handler] = {
             "tenant.provision": Provision(tenant_lineage),

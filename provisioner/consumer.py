@@ -2,7 +2,8 @@
 
 First: the state, and an attempt more. Second: the tenant's advisory lock, the work on that connection,
 the new state, the handled mark and the events. A failure is recorded in a third. Between the first and
-the second, a handler may do what no transaction can hold.
+the second, a handler may do what no transaction can hold. From before the first to after the last, the
+message's own advisory lock keeps its copies out, here and in all other provisioners.
 """
 
 import asyncio
@@ -33,7 +34,7 @@ _BUSY_DELAY = 0.5
 _ANSWER = 5.0
 """Seconds that PostgreSQL has to answer whether it is there."""
 _BEGIN_LOCK_TIMEOUT = 1000
-"""Milliseconds that the first transaction waits for a row."""
+"""Milliseconds that a command waits for a copy's end, and its first transaction for a row."""
 _PROBE_INTERVAL = 0.5
 """Seconds between looks whether PostgreSQL is back."""
 
@@ -69,7 +70,6 @@ class Consumer:
         self._policy = policy
         self._signups = Signups(pool)
         self._unspent: set[UUID] = set()
-        self._in_hand: set[UUID] = set()
 
     async def command(self, message_id: str | None, body: bytes) -> None:
         """Handle one delivery. What the ledger does not know is parked as ``unknown``, once.
@@ -82,7 +82,7 @@ class Consumer:
             if known is None:
                 await self._park_unknown(message_id, body)
             else:
-                await self._once(known, self._handle)
+                await self._alone(known, self._handle)
         except failures.NOT_NOW as error:
             raise DatabaseAway from error
 
@@ -99,7 +99,7 @@ class Consumer:
                 await self._park_unknown(message_id, body, failures.failure(error))
                 return
             if admitted is not None:
-                await self._once(admitted, self._sign_up)
+                await self._alone(admitted, self._sign_up)
         except failures.NOT_NOW as error:
             raise DatabaseAway from error
 
@@ -116,18 +116,8 @@ class Consumer:
             known = await self._known(message_id)
             if known is None:
                 await self._park_unknown(message_id, body)
-                return
-            async with self._pool.acquire() as connection, connection.transaction():
-                entry = await ledger.lock_open(connection, known)
-                if entry is None:
-                    return
-                log.warning("dead letter", message_id=str(known), attempts=entry.attempts)
-                if entry.attempts >= self._policy.attempts:
-                    await self._park(connection, entry, failures.crash_loop(entry.attempts))
-                else:
-                    wait = self._backoff(entry.attempts + 1)
-                    note = Failure("dead_letter", "RabbitMQ gave up delivering it")
-                    await ledger.retry(connection, known, note, delay=wait)
+            else:
+                await self._alone(known, self._bury)
         except failures.NOT_NOW as error:
             raise DatabaseAway from error
 
@@ -164,46 +154,51 @@ class Consumer:
                 event = Parked(message_id=parked, message_type="unknown", error_class=failure.error_class)
                 await ledger.append(connection, [contracts.message(event, caused_by=parked)])
 
-    async def _once(self, message_id: UUID, handle: Callable[[UUID], Awaitable[None]]) -> None:
-        """Handle a message, unless another delivery of it is in hand here already.
+    async def _alone(self, message_id: UUID, handle: Callable[[Connection, UUID], Awaitable[None]]) -> None:
+        """Handle a message, unless another delivery of it is being handled, here or elsewhere.
 
-        That one decides its fate; two would count two attempts for one death. Where the other one's channel
-        is lost and this process dies of it, the ledger has it published again.
+        Two at once would count two attempts for one death. A copy is come back to, since whoever holds the
+        message may be dead already, without PostgreSQL having heard of it.
         """
-        if message_id in self._in_hand:
-            return
-        self._in_hand.add(message_id)
-        try:
-            await handle(message_id)
-        finally:
-            self._in_hand.discard(message_id)
-
-    async def _handle(self, message_id: UUID) -> None:
-        try:
-            begun = await self._begin(message_id)
-        except asyncpg.LockNotAvailableError:
-            # Another delivery of it is being worked on, or somebody is changing the tenant.
-            async with self._pool.acquire() as connection:
+        async with self._pool.acquire() as connection:  # gives all its locks up when it goes back
+            try:
+                await ledger.hold(connection, message_id, wait=_BEGIN_LOCK_TIMEOUT)
+                await handle(connection, message_id)
+            except asyncpg.LockNotAvailableError:  # or somebody is changing the message or its tenant
                 await ledger.postpone(connection, message_id, delay=_BUSY_DELAY)
-            return
+
+    async def _handle(self, connection: Connection, message_id: UUID) -> None:
+        begun = await self._begin(connection, message_id)
         if begun is None:
             return
         entry, command, tenant = begun
 
         async def work() -> None:
-            await self._prepare(entry, command, tenant)
-            await self._work(entry, command)
+            handler = self._handlers[entry.type]
+            if isinstance(handler, Preparing):
+                await handler.prepare(connection, tenant, entry, command)
+            await self._work(connection, entry, command)
 
         await self._attempt(entry, work)
 
-    async def _sign_up(self, message_id: UUID) -> None:
-        try:
-            async with self._pool.acquire() as connection, connection.transaction():
-                entry = await self._begin_attempt(connection, message_id)
-        except asyncpg.LockNotAvailableError:
-            return  # whoever holds it decides
+    async def _sign_up(self, connection: Connection, message_id: UUID) -> None:
+        async with connection.transaction():
+            entry = await self._begin_attempt(connection, message_id)
         if entry is not None:
-            await self._attempt(entry, lambda: self._signups.work(entry))
+            await self._attempt(entry, lambda: self._signups.work(connection, entry))
+
+    async def _bury(self, connection: Connection, message_id: UUID) -> None:
+        async with connection.transaction():
+            entry = await ledger.lock_open(connection, message_id, due=True)
+            if entry is None:
+                return
+            log.warning("dead letter", message_id=str(message_id), attempts=entry.attempts)
+            if entry.attempts >= self._policy.attempts:
+                await self._park(connection, entry, failures.crash_loop(entry.attempts))
+            else:
+                wait = self._backoff(entry.attempts + 1)
+                note = Failure("dead_letter", "RabbitMQ gave up delivering it")
+                await ledger.retry(connection, message_id, note, delay=wait)
 
     async def _attempt(self, entry: Entry, work: Callable[[], Awaitable[None]]) -> None:
         """Do the work; whatever comes of it, the message's fate is decided when this returns."""
@@ -224,8 +219,8 @@ class Consumer:
             except Exception as error:  # noqa: BLE001 - whatever it is, the message's fate is decided here
                 await self._failed(entry, error)
 
-    async def _begin(self, message_id: UUID) -> tuple[Entry, Command, Tenant] | None:
-        async with self._pool.acquire() as connection, connection.transaction():
+    async def _begin(self, connection: Connection, message_id: UUID) -> tuple[Entry, Command, Tenant] | None:
+        async with connection.transaction():
             entry = await self._begin_attempt(connection, message_id)
             if entry is None:
                 return None
@@ -245,7 +240,7 @@ class Consumer:
         await connection.execute(f"SET LOCAL lock_timeout = {_BEGIN_LOCK_TIMEOUT}")
         entry = await ledger.begin_attempt(connection, message_id)
         if entry is None:
-            return None  # settled already: a duplicate, or a late delivery
+            return None  # settled already, or waiting for its time: a duplicate, or a late delivery
         if await switches.paused(connection):
             await ledger.give_back_attempt(connection, message_id, delay=0)
             return None  # the relay keeps it until somebody resumes
@@ -254,14 +249,8 @@ class Consumer:
             return None
         return entry
 
-    async def _prepare(self, entry: Entry, command: Command, tenant: Tenant) -> None:
-        handler = self._handlers[entry.type]
-        if isinstance(handler, Preparing):
-            async with self._pool.acquire() as connection:
-                await handler.prepare(connection, tenant, entry, command)
-
-    async def _work(self, entry: Entry, command: Command) -> None:
-        async with self._pool.acquire() as connection, connection.transaction():
+    async def _work(self, connection: Connection, entry: Entry, command: Command) -> None:
+        async with connection.transaction():
             assert entry.tenant_id is not None  # noqa: S101 - `_begin` found its tenant
             if not await connection.fetchval(TRY_TENANT_LOCK, str(entry.tenant_id)):
                 raise failures.Busy

@@ -36,13 +36,17 @@ class Signups:
                 return message_id
             return await intake.admit(connection, contracts.signup(body))
 
-    async def work(self, entry: Entry) -> None:
+    async def work(self, connection: Connection, entry: Entry) -> None:
         """Sign the tenant up, or refuse to, in one transaction with the answer.
+
+        Args:
+            connection: the owner's, outside a transaction.
+            entry: the ledger's row.
 
         Raises:
             ContractError: what the row was written from is no sign-up.
         """
-        async with self._pool.acquire() as connection, connection.transaction():
+        async with connection.transaction():
             if await ledger.lock_open(connection, entry.id) is None:
                 return
             if await intake.answer_again(connection, entry.id):  # replayed: it was settled long ago

@@ -5,6 +5,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar, cast
+from uuid import UUID
 
 import asyncpg
 import httpx
@@ -80,6 +81,11 @@ async def one(connection: asyncpg.Connection, sql: str, *values: Any) -> asyncpg
     row = await connection.fetchrow(sql, *values)
     assert row is not None, sql
     return row
+
+
+async def its_time_comes(owner: asyncpg.Connection, message_id: UUID | str) -> None:
+    """Make a message that waits for a retry due."""
+    await owner.execute("UPDATE shared.messages SET available_at = now() WHERE id = $1", message_id)
 
 
 async def becomes(api: Client, tenant: Tenant, wanted: str, *, within: float = 20.0) -> None:

@@ -129,7 +129,7 @@ async def _owner(connection: Connection, config: Settings) -> list[Finding]:
     ) and await switches.paused(connection):
         found.append(Finding("provisioners", "are paused", "nothing; commands wait until somebody resumes"))
     limit = await connection.fetchval("SELECT current_setting('max_connections')::int")
-    if limit < config.pool_size + 7 + 3 * config.provision_concurrency:
+    if limit < config.connections:
         found.append(
             Finding(
                 "connections",

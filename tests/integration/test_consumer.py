@@ -1,7 +1,9 @@
 """The consumer: whatever comes twice, late or broken, effects happen once and nothing is lost."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import cast
 from uuid import UUID
 
@@ -18,7 +20,7 @@ from db.signup import sign_up
 from provisioner.consumer import Consumer, Policy
 from provisioner.handlers.handler import Handler, Outcome
 from provisioner.handlers.provision import Provision
-from tests.support import eventually, one
+from tests.support import its_time_comes, one
 
 POLICY = Policy(attempts=8, retry_base=0.01, retry_cap=0.1, lock_timeout=1)
 
@@ -72,19 +74,14 @@ async def test_ten_copies_at_once_are_one_attempt(consumer: Consumer, owner: asy
     assert await tenant_status(owner, tenant) == "active"
 
 
-async def test_copies_at_five_provisioners_at_once_have_one_effect(
+async def test_copies_at_ten_provisioners_at_once_are_one_attempt_with_one_effect(
     pool: asyncpg.Pool, provision: Provision, owner: asyncpg.Connection
 ) -> None:
     tenant, message_id = await pending(owner)
-    consumers = [Consumer(pool, {"tenant.provision": provision}, POLICY) for _ in range(5)]
-    consumer = consumers[0]
+    consumers = [Consumer(pool, {"tenant.provision": provision}, POLICY) for _ in range(10)]
     await asyncio.gather(*(each.command(str(message_id), b"{}") for each in consumers))
-
-    async def handled() -> bool:  # a copy that found the tenant busy had it delivered again
-        await consumer.command(str(message_id), b"{}")
-        return bool((await message(owner, message_id))["status"] == "handled")
-
-    await eventually(handled, what="the command handled")
+    row = await message(owner, message_id)
+    assert (row["status"], row["attempts"]) == ("handled", 1)
     assert await tenant_status(owner, tenant) == "active"
     assert (await events(owner, tenant)).count("tenant.provisioned") == 1
     assert (
@@ -101,6 +98,43 @@ async def test_a_late_copy_of_a_handled_command_changes_nothing(
     await consumer.command(str(message_id), b"{}")
     assert await one(owner, "SELECT * FROM shared.tenants WHERE id = $1", tenant.id) == before
     assert (await message(owner, message_id))["attempts"] == 1
+
+
+async def test_copies_of_a_command_that_waits_for_its_retry_change_nothing(
+    pool: asyncpg.Pool, provision: Provision, owner: asyncpg.Connection
+) -> None:
+    _, message_id = await pending(owner)
+    policy = Policy(attempts=8, retry_base=300, retry_cap=300, lock_timeout=0.2)
+    consumers = [Consumer(pool, {"tenant.provision": provision}, policy) for _ in range(10)]
+    async with owner.transaction():
+        await owner.execute("LOCK TABLE shared.pending_admins IN ACCESS EXCLUSIVE MODE")
+        await asyncio.gather(*(each.command(str(message_id), b"{}") for each in consumers))
+        failed = await message(owner, message_id)
+    assert (failed["status"], failed["attempts"]) == ("pending", 1)
+    assert (failed["error_class"], len(json.loads(failed["failures"]))) == ("LockNotAvailableError", 1)
+    assert failed["available_at"] > failed["published_at"] + timedelta(seconds=100)
+    await consumers[0].command(str(message_id), b"{}")
+    await consumers[0].dead(str(message_id), b"{}")
+    assert await message(owner, message_id) == failed
+
+
+async def test_a_command_in_hand_elsewhere_is_come_back_to_without_spending_an_attempt(
+    consumer: Consumer, owner: asyncpg.Connection
+) -> None:
+    """Whoever has it may be dead, and PostgreSQL not know it yet."""
+    tenant, message_id = await pending(owner)
+    await owner.execute("UPDATE shared.messages SET status = 'published', attempts = 8")
+    await ledger.hold(owner, message_id, wait=1)
+    for deliver in (consumer.command, consumer.dead):
+        await deliver(str(message_id), b"{}")
+        row = await message(owner, message_id)
+        assert (row["status"], row["attempts"]) == ("pending", 8)
+        await its_time_comes(owner, message_id)
+    await owner.execute("SELECT pg_advisory_unlock_all()")
+    await owner.execute("UPDATE shared.messages SET attempts = 7")
+    await consumer.command(str(message_id), b"{}")
+    assert (await message(owner, message_id))["attempts"] == 8
+    assert await tenant_status(owner, tenant) == "active"
 
 
 async def test_the_command_of_a_deleted_tenant_is_superseded(
@@ -124,6 +158,7 @@ async def test_a_busy_tenant_is_come_back_to_without_spending_an_attempt(
         await consumer.command(str(message_id), b"{}")
     row = await message(owner, message_id)
     assert (row["status"], row["attempts"]) == ("pending", 0)
+    await its_time_comes(owner, message_id)
     await consumer.command(str(message_id), b"{}")
     assert await tenant_status(owner, tenant) == "active"
 
@@ -157,6 +192,7 @@ async def test_a_transient_failure_waits_in_the_ledger(
     assert (row["status"], row["error_class"], row["attempts"]) == ("pending", "LockNotAvailableError", 1)
     assert row["leased_until"] is None
     assert await tenant_status(owner, tenant) == "provisioning"
+    await its_time_comes(owner, message_id)
     await consumer.command(str(message_id), b"{}")
     assert await tenant_status(owner, tenant) == "active"
 
@@ -180,6 +216,7 @@ async def test_each_failed_attempt_is_kept_the_last_twenty(
     async with pool.acquire() as other, other.transaction():
         await other.execute("LOCK TABLE shared.pending_admins IN ACCESS EXCLUSIVE MODE")
         await consumer.command(str(message_id), b"{}")
+    await its_time_comes(owner, message_id)
     await owner.execute("UPDATE shared.messages SET payload = payload - 'data'")
     await consumer.command(str(message_id), b"{}")
     detail = await messages.read(owner, message_id)

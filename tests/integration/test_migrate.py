@@ -28,6 +28,7 @@ from tests.support import (
     Service,
     Tenant,
     eventually,
+    its_time_comes,
     one,
     problem,
     provisioning,
@@ -446,6 +447,7 @@ async def test_an_online_migration_waits_its_turn_while_somebody_else_works_on_t
     row = await one(owner, "SELECT * FROM shared.messages WHERE id = $1", message_id)
     assert (row["status"], row["attempts"]) == ("pending", 0)
     await owner.execute("SELECT pg_advisory_unlock(hashtextextended($1, 0))", tenant.id)
+    await its_time_comes(owner, message_id)
     await consumer(pool, newer).command(message_id, b"")
     await settles(owner, message_id, "handled")
 
