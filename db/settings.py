@@ -163,10 +163,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def provisioner_pool(self) -> int:
         """PostgreSQL connections that a provisioner's parts share.
 
-        Three for the relay, one each for upkeep and replayer; for each command in hand, the one that holds
-        it and one to record what became of it.
+        One for each of the relay's four batches, one each for upkeep and replayer; for each command in hand,
+        the one that holds it and one to record what became of it.
         """
-        return 5 + 2 * self.provision_concurrency
+        return 6 + 2 * self.provision_concurrency
 
     @property
     def connections(self) -> int:

@@ -1,6 +1,7 @@
 """The provisioner's composition root: ``python -m provisioner``."""
 
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import AsyncIterator, Coroutine
@@ -183,6 +184,7 @@ def main() -> int:
         print(f"provisioner: {error}", file=sys.stderr)  # noqa: T201 - there is no log yet
         return 2
     logs.configure(config.log_format, config.log_level)
+    gc.freeze()  # modules stay; searching them for garbage would stop everything for tens of milliseconds
     try:
         asyncio.run(_main(config))
     except bootstrap.UnsupportedServer as error:

@@ -22,8 +22,10 @@ _FIRST_DELAY = 0.5
 _LONGEST_DELAY = 30.0
 _PROBE_EVERY = 15.0
 _PROBE_TIMEOUT = 10.0
-_BATCHES = 3
-"""Batches on their way at once: one claimed, one at the broker, one being marked."""
+_BATCHES = 4
+"""Batches on their way at once: one being claimed, two at the broker, one being marked."""
+_PUBLISHED = 2
+"""Batches at the broker at once: it syncs the one while the other is sent."""
 _RECONNECT = 0.5
 """Seconds between tries to listen again."""
 
@@ -60,7 +62,7 @@ class Relay:
         self._poll = poll
         self._in_flight = in_flight
         self._wake = asyncio.Event()
-        self._publishing = asyncio.Lock()
+        self._publishing = asyncio.Semaphore(_PUBLISHED)
 
     async def run(self) -> None:
         """Publish until cancelled."""
@@ -88,45 +90,31 @@ class Relay:
     async def publish_due(self) -> int:
         """Claim what is due, publish it, and mark what was confirmed; return how many were claimed.
 
-        While full batches come, the next one is claimed and the last one is marked while one is published:
-        the broker and the ledger would keep each other waiting for half of the time otherwise.
+        While full batches come, the next one is claimed and the last one is marked while others are
+        published: the broker and the ledger would keep each other waiting for half of the time otherwise.
         """
-        claimed = 0
-        room = asyncio.Semaphore(_BATCHES)
-        running: set[asyncio.Task[None]] = set()
-        failed: list[Exception] = []
+        claimed, more = 0, True
+        claiming = asyncio.Lock()
 
-        async def deliver(claims: list[Claim], claimed_at: float) -> None:
+        async def batches() -> None:
+            nonlocal claimed, more
             try:
-                await self._deliver(claims, claimed_at)
-            except Exception as error:  # noqa: BLE001 - raised below, when the other batches are done
-                failed.append(error)
-            finally:
-                room.release()
+                while True:
+                    async with claiming:
+                        if not more:
+                            return
+                        claimed_at = asyncio.get_running_loop().time()
+                        # What is leased is still pending, and so holds back what comes after it.
+                        claims = await self._claim()
+                        claimed += len(claims)
+                        more = len(claims) == self._batch and self._transport.state != "down"
+                    await self._deliver(claims, claimed_at)
+            except Exception:
+                more = False  # what is on its way ends first
+                raise
 
-        try:
-            while True:
-                await room.acquire()
-                if failed:
-                    break
-                claimed_at = asyncio.get_running_loop().time()
-                # What is leased is still pending, and so holds back what comes after it.
-                claims = await self._claim()
-                claimed += len(claims)
-                if claims:
-                    task = asyncio.create_task(deliver(claims, claimed_at))
-                    running.add(task)
-                    task.add_done_callback(running.discard)
-                if len(claims) < self._batch or self._transport.state == "down":
-                    break
-        except asyncio.CancelledError:
-            for task in running:
-                task.cancel()
-            raise
-        except Exception as error:  # noqa: BLE001 - raised below, when the batches on their way are done
-            failed.append(error)
-        finally:
-            await asyncio.gather(*running, return_exceptions=True)
+        ended = await asyncio.gather(*(batches() for _ in range(_BATCHES)), return_exceptions=True)
+        failed = [end for end in ended if end is not None]
         if failed:
             raise next((error for error in failed if not isinstance(error, failures.NOT_NOW)), failed[0])
         return claimed
@@ -138,6 +126,8 @@ class Relay:
             )
 
     async def _deliver(self, claims: list[Claim], claimed_at: float) -> None:
+        if not claims:
+            return
         async with self._publishing:  # in the order of their claims
             if asyncio.get_running_loop().time() - claimed_at > self._lease / 2:
                 return  # the broker is slow, and another relay may claim them before they are published

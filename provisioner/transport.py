@@ -46,7 +46,7 @@ class Transport(Protocol):
         """Return when publishing has a chance."""
 
     async def publish(self, claims: Sequence[Claim]) -> list[str | None]:
-        """Publish claims at once; for each, None when it was taken, else why it was not."""
+        """Publish one or more claims at once; for each, None when it was taken, else why it was not."""
 
     async def ready(self) -> int | None:
         """Return how many commands wait for a consumer; None where that cannot be known now."""
