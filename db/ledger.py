@@ -168,7 +168,7 @@ async def claim(connection: Connection, *, limit: int, lease: float, in_flight: 
 
     Args:
         connection: outside a transaction: the claim is committed before anything is published.
-        limit: rows at most.
+        limit: rows of each kind at most.
         lease: seconds until another relay may claim them.
         in_flight: commands that may be published and not yet handled, these included.
     """
@@ -177,14 +177,17 @@ async def claim(connection: Connection, *, limit: int, lease: float, in_flight: 
     return sorted(claims, key=lambda claim: (-claim.priority, claim.id))
 
 
-# A condition that holds, and bounds the statement's waiting: evaluated before the first row (InitPlan), for
-# a transaction around the statement would cost three round trips. Another relay is gone within 200 ms.
-_BOUNDED: Final = "(SELECT set_config('lock_timeout', '200', true)) IS NOT NULL"
+_MARK_LOCK_TIMEOUT: Final = 200
+"""Milliseconds that a mark waits for rows; another relay that looked at them is gone sooner."""
+
+# A condition that holds, and bounds the waiting for rows: evaluated before the first one (InitPlan), for a
+# transaction around the statement would cost three round trips. Milliseconds, as text.
+_BOUNDED: Final = "(SELECT set_config('lock_timeout', {}, true)) IS NOT NULL"
 _MARK: Final = f"""
 UPDATE shared.messages m SET status = 'published', published_at = now(), leased_until = NULL,
   last_error = CASE WHEN kind = 'event' THEN NULL ELSE last_error END
 FROM unnest($1::uuid[], $2::int[], $3::timestamptz[]) AS c (id, deliveries, leased_until)
-WHERE {_BOUNDED}
+WHERE {_BOUNDED.format("$4")}
   AND m.id = c.id AND m.status = 'pending' AND m.deliveries = c.deliveries AND m.leased_until = c.leased_until
 """
 _FREE: Final = """
@@ -207,6 +210,7 @@ async def mark_published(connection: Connection, claims: Iterable[Claim]) -> Non
         [claim.id for claim in claims],
         [claim.deliveries for claim in claims],
         [claim.leased_until for claim in claims],
+        str(_MARK_LOCK_TIMEOUT),
     )
     try:
         await connection.execute(_MARK, *rows)
@@ -215,40 +219,54 @@ async def mark_published(connection: Connection, claims: Iterable[Claim]) -> Non
 
 
 async def mark_unpublished(connection: Connection, claimed: Claim, *, error: str, delay: float) -> None:
-    """Give back a claim that did not reach the broker, for another try after ``delay`` seconds.
+    """Put off a claim that did not reach the broker, or may not have, for ``delay`` seconds.
 
-    A row that stays locked did reach it, and is being worked on.
+    Its lease is what is put off: a delivery of it is still welcome. A row that stays locked did reach the
+    broker, and is being worked on.
 
     Args:
         connection: outside a transaction.
         claimed: as it was claimed.
         error: why it did not.
-        delay: seconds until it is due again.
+        delay: seconds until it may be claimed again.
     """
     with suppress(asyncpg.LockNotAvailableError):
         await connection.execute(
             f"""
             UPDATE shared.messages
-            SET leased_until = NULL, available_at = now() + make_interval(secs => $5), last_error = $4
-            WHERE id = $1 AND status = 'pending' AND deliveries = $2 AND leased_until = $3 AND {_BOUNDED}
+            SET leased_until = now() + make_interval(secs => $5), last_error = $4
+            WHERE {_BOUNDED.format("$6")}
+              AND id = $1 AND status = 'pending' AND deliveries = $2 AND leased_until = $3
             """,
             claimed.id,
             claimed.deliveries,
             claimed.leased_until,
             error,
             delay,
+            str(_MARK_LOCK_TIMEOUT),
         )
 
 
-async def oldest_wait(connection: Connection) -> float | None:
-    """Return the seconds until the next pending row is due, None where there is none."""
+async def next_due(connection: Connection, *, looked: float) -> float | None:
+    """Return the seconds until a pending row's time comes, None where no such row is known.
+
+    A row whose time had come before the last look is none: what it still waits for, an older row of its
+    tenant or room in flight, tells of its end.
+
+    Args:
+        connection: the owner's.
+        looked: seconds since the last look began.
+    """
     value = await connection.fetchval(
         """
-        SELECT extract(epoch FROM min(greatest(available_at, coalesce(leased_until, available_at))) - now())
-        FROM shared.messages WHERE status = 'pending'
-        """
+        SELECT extract(epoch FROM min(due) - now())
+        FROM (SELECT greatest(available_at, leased_until) AS due FROM shared.messages
+              WHERE status = 'pending') AS pending
+        WHERE due > now() - make_interval(secs => $1)
+        """,
+        looked,
     )
-    return None if value is None else float(value)
+    return None if value is None else max(float(value), 0)
 
 
 async def republish(connection: Connection, *, older_than: float, held: int) -> int:
@@ -287,16 +305,13 @@ async def hold(connection: Connection, message_id: UUID, *, wait: int) -> None:
     Args:
         connection: outside a transaction.
         message_id: the message's.
-        wait: milliseconds at most.
+        wait: milliseconds at most; at least one.
 
     Raises:
         asyncpg.LockNotAvailableError: another session has had it all the time.
     """
     await connection.execute(
-        """
-        SELECT pg_advisory_lock(hashtextextended($1, 1))
-        WHERE (SELECT set_config('lock_timeout', $2, true)) IS NOT NULL
-        """,
+        f"SELECT pg_advisory_lock(hashtextextended($1, 1)) WHERE {_BOUNDED.format('$2')}",
         str(message_id),
         str(wait),
     )
@@ -328,12 +343,16 @@ async def begin_attempt(connection: Connection, message_id: UUID) -> Entry | Non
 
 
 async def give_back_attempt(connection: Connection, message_id: UUID, *, delay: float) -> None:
-    """Take an attempt back that did not get to work, and have the command delivered again later."""
+    """Take an attempt back that did not get to work, and have the command delivered again later.
+
+    One that is pending already, for a retry or since a copy was put off, keeps its time.
+    """
     await connection.execute(
         """
         UPDATE shared.messages
-        SET attempts = greatest(attempts - 1, 0), status = 'pending', leased_until = NULL,
-            available_at = now() + make_interval(secs => $2)
+        SET attempts = greatest(attempts - 1, 0), status = 'pending',
+            available_at = CASE WHEN status = 'pending' THEN available_at
+                                ELSE now() + make_interval(secs => $2) END
         WHERE id = $1 AND status IN ('pending', 'published')
         """,
         message_id,

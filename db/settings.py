@@ -172,9 +172,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def connections(self) -> int:
         """PostgreSQL connections of one API worker and one provisioner, at most.
 
-        Besides the pools: each listens on one, and a migration that no transaction can hold has its own.
+        Besides the pools: each listens on one, and migrations that no transaction can hold share one.
         """
-        return (self.pool_size + 1) + (self.provisioner_pool + 1 + self.provision_concurrency)
+        return (self.pool_size + 1) + (self.provisioner_pool + 2)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(...)"  # URLs carry passwords

@@ -12,6 +12,7 @@ import asyncpg
 import structlog
 
 from db import bootstrap, logs, settings
+from db.connection import SESSION
 from db.migrations.lineage import lineage
 from db.migrations.online import Online
 from db.settings import Settings, SettingsError
@@ -113,7 +114,9 @@ async def run(config: Settings, stop: asyncio.Event) -> None:
 @asynccontextmanager
 async def _pool(owner_url: str, size: int) -> AsyncIterator[asyncpg.Pool]:
     """A pool of the owner's connections, closed within a bound even where one of them is broken."""
-    pool = await asyncpg.create_pool(owner_url, min_size=1, max_size=size, command_timeout=None)
+    pool = await asyncpg.create_pool(
+        owner_url, min_size=1, max_size=size, command_timeout=None, server_settings=SESSION
+    )
     try:
         yield pool
     finally:
@@ -184,6 +187,7 @@ def main() -> int:
         print(f"provisioner: {error}", file=sys.stderr)  # noqa: T201 - there is no log yet
         return 2
     logs.configure(config.log_format, config.log_level)
+    gc.collect()
     gc.freeze()  # modules stay; searching them for garbage would stop everything for tens of milliseconds
     try:
         asyncio.run(_main(config))

@@ -9,6 +9,7 @@ message's own advisory lock keeps its copies out, here and in all other provisio
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from uuid import UUID
 
 import asyncpg
@@ -31,6 +32,8 @@ log = structlog.get_logger(__name__)
 
 _BUSY_DELAY = 0.5
 """Seconds until a command whose tenant is being worked on is delivered again."""
+_COPY_DELAY = 15.0
+"""Seconds until a command that another delivery has in hand is looked at again."""
 _ANSWER = 5.0
 """Seconds that PostgreSQL has to answer whether it is there."""
 _BEGIN_LOCK_TIMEOUT = 1000
@@ -126,15 +129,20 @@ class Consumer:
         while True:
             try:
                 async with self._pool.acquire() as connection:
-                    while self._unspent:
-                        message_id = next(iter(self._unspent))
-                        await ledger.give_back_attempt(connection, message_id, delay=0)
-                        self._unspent.discard(message_id)
                     await connection.execute("SELECT 1")
+                    while self._unspent:
+                        await self._take_back(connection, next(iter(self._unspent)))
             except failures.NOT_NOW:
                 await asyncio.sleep(_PROBE_INTERVAL)
             else:
                 return
+
+    async def _take_back(self, connection: Connection, message_id: UUID) -> None:
+        with suppress(asyncpg.LockNotAvailableError):  # another delivery is at work: it is one attempt more
+            async with connection.transaction():
+                await connection.execute(f"SET LOCAL lock_timeout = {_BEGIN_LOCK_TIMEOUT}")
+                await ledger.give_back_attempt(connection, message_id, delay=0)
+        self._unspent.discard(message_id)
 
     async def _known(self, message_id: str | None) -> UUID | None:
         parsed = _parsed(message_id)
@@ -157,14 +165,19 @@ class Consumer:
     async def _alone(self, message_id: UUID, handle: Callable[[Connection, UUID], Awaitable[None]]) -> None:
         """Handle a message, unless another delivery of it is being handled, here or elsewhere.
 
-        Two at once would count two attempts for one death. A copy is come back to, since whoever holds the
-        message may be dead already, without PostgreSQL having heard of it.
+        Two at once would count two attempts for one death. That other delivery decides; the copy is looked
+        at again later all the same, since its machine may be gone. Where that one has the row locked
+        already, nothing can be noted, and the ledger publishes the command again in its time.
         """
         async with self._pool.acquire() as connection:  # gives all its locks up when it goes back
             try:
                 await ledger.hold(connection, message_id, wait=_BEGIN_LOCK_TIMEOUT)
+            except asyncpg.LockNotAvailableError:
+                await ledger.postpone(connection, message_id, delay=_COPY_DELAY)
+                return
+            try:
                 await handle(connection, message_id)
-            except asyncpg.LockNotAvailableError:  # or somebody is changing the message or its tenant
+            except asyncpg.LockNotAvailableError:  # somebody is changing the message or its tenant
                 await ledger.postpone(connection, message_id, delay=_BUSY_DELAY)
 
     async def _handle(self, connection: Connection, message_id: UUID) -> None:

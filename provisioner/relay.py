@@ -63,6 +63,8 @@ class Relay:
         self._in_flight = in_flight
         self._wake = asyncio.Event()
         self._publishing = asyncio.Semaphore(_PUBLISHED)
+        self._unmarked = 0
+        """Commands claimed and not marked yet, which the ledger does not count as in flight."""
 
     async def run(self) -> None:
         """Publish until cancelled."""
@@ -74,9 +76,10 @@ class Relay:
         while True:
             await self._transport.wait_up()
             self._wake.clear()
+            looked_at = asyncio.get_running_loop().time()
             try:
                 claimed = await self.publish_due()
-                wait = 0.0 if claimed else await self._until_next()
+                wait = 0.0 if claimed else await self._until_next(looked_at)
             except failures.NOT_NOW as error:
                 log.warning("ledger cannot be read", error=repr(error))
                 wait = _RECONNECT
@@ -107,8 +110,13 @@ class Relay:
                         # What is leased is still pending, and so holds back what comes after it.
                         claims = await self._claim()
                         claimed += len(claims)
-                        more = len(claims) == self._batch and self._transport.state != "down"
-                    await self._deliver(claims, claimed_at)
+                        commands = sum(claim.kind == "command" for claim in claims)
+                        self._unmarked += commands
+                        more = len(claims) >= self._batch and self._transport.state != "down"
+                    try:
+                        await self._deliver(claims, claimed_at)
+                    finally:
+                        self._unmarked -= commands
             except Exception:
                 more = False  # what is on its way ends first
                 raise
@@ -121,14 +129,13 @@ class Relay:
 
     async def _claim(self) -> list[Claim]:
         async with self._pool.acquire() as connection:
-            return await ledger.claim(
-                connection, limit=self._batch, lease=self._lease, in_flight=self._in_flight
-            )
+            room = max(self._in_flight - self._unmarked, 0)
+            return await ledger.claim(connection, limit=self._batch, lease=self._lease, in_flight=room)
 
     async def _deliver(self, claims: list[Claim], claimed_at: float) -> None:
         if not claims:
             return
-        async with self._publishing:  # in the order of their claims
+        async with self._publishing:  # begun in the order of their claims
             if asyncio.get_running_loop().time() - claimed_at > self._lease / 2:
                 return  # the broker is slow, and another relay may claim them before they are published
             outcomes = await self._transport.publish(claims)
@@ -145,12 +152,10 @@ class Relay:
         log.warning("not published", message_id=str(claim.id), type=claim.type, error=error)
         await ledger.mark_unpublished(connection, claim, error=error, delay=delay)
 
-    async def _until_next(self) -> float:
+    async def _until_next(self, looked_at: float) -> float:
         async with self._pool.acquire() as connection:
-            due = await ledger.oldest_wait(connection)
-        # A row may be due and still wait, for an older command of its tenant or for room in flight: what
-        # ends such a wait notifies. What waited for an event was found by the look that follows each claim.
-        return self._poll if due is None or due <= 0 else min(due, self._poll)
+            due = await ledger.next_due(connection, looked=asyncio.get_running_loop().time() - looked_at)
+        return self._poll if due is None else min(due, self._poll)
 
     async def _listen(self) -> None:
         """Keep a connection listening; each new one wakes the relay, since a notice may have been lost."""

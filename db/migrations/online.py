@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from db import names, registry, roles
-from db.connection import Connection
+from db.connection import SESSION, Connection
 from db.contracts import Migrated
 from db.migrations.lineage import Lineage
 from db.migrations.render import is_online
@@ -115,6 +115,7 @@ class Online:
             poolclass=NullPool,
             connect_args={
                 "server_settings": {
+                    **SESSION,
                     "search_path": f"{names.quoted(tenant.schema_name)}, pg_temp",
                     "lock_timeout": str(round(self._lock_timeout * 1000)),
                 }

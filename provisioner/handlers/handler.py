@@ -57,7 +57,8 @@ class Preparing(Protocol):
         """Do, between the first transaction and the second, what no transaction can hold.
 
         Args:
-            connection: outside a transaction, to look things up.
+            connection: outside a transaction, to look things up. It holds the message's lock, so that
+                nothing here may reset it.
             tenant: as it was when work began.
             entry: the ledger's row.
             command: what it asks for. It may have been done already, in whole or in part.

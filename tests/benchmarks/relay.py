@@ -26,6 +26,7 @@ _QUEUE = "benchmark.events"
 async def measure(servers: Servers) -> list[Figure]:
     """Publish the same events by turns from the ledger and from memory."""
     config, bare, relayed = servers.config, [], []
+    gc.collect()
     gc.freeze()  # as the provisioner does
     carrier = Rabbit(servers.node.url, prefetch=1, concurrency=1, publish_timeout=config.publish_timeout)
     receiving = asyncio.create_task(carrier.run(Deaf()))

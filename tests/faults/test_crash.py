@@ -73,6 +73,28 @@ async def test_a_command_that_kills_its_process_is_parked_at_the_limit(
             await healed(amqp_url=rabbit_config.amqp_url)
 
 
+@pytest.mark.rabbitmq
+async def test_killed_in_the_middle_of_a_long_statement(
+    rabbit_config: Settings, owner: asyncpg.Connection, tmp_path: Path, healed: Healed
+) -> None:
+    """PostgreSQL would end the statement first, for nobody, with all of its locks."""
+    slow = lineage_with(tmp_path, "__import__('alembic').op.execute('SELECT pg_sleep(600)')")
+
+    async def at_it() -> bool:
+        sleeping = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+        return bool(await owner.fetchval(sleeping))
+
+    async with serving(rabbit_config) as api:
+        async with forked(replace(rabbit_config, alembic_config=slow)) as process:
+            tenant = await requested(api, "bakery")
+            await eventually(at_it, what="the long statement")
+            await process.kill()
+        async with forked(rabbit_config):
+            await becomes(api, tenant, "active", within=40)
+            assert not await at_it()
+            await healed(amqp_url=rabbit_config.amqp_url)
+
+
 async def test_a_file_that_is_missing_is_no_absence_of_postgres(
     delivery: Settings, owner: asyncpg.Connection, tmp_path: Path, healed: Healed
 ) -> None:

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from db.local.rabbitmq import RabbitNode
 from db.local.waiting import free_port
 from db.settings import Settings
+from provisioner.inprocess import InProcess
 from provisioner.rabbit import Rabbit
 from provisioner.relay import Relay
 from tests.faults.relaying import relaying
@@ -113,6 +114,43 @@ async def test_a_relay_whose_broker_is_gone_puts_off_one_batch_and_no_more(
     errors = await owner.fetch("SELECT last_error FROM shared.messages WHERE last_error IS NOT NULL")
     assert 0 < len(errors) <= 10
     assert {row["last_error"] for row in errors} == {"no connection"}
+
+
+async def test_full_batches_of_both_kinds_are_followed_by_the_next(
+    config: Settings, owner: asyncpg.Connection
+) -> None:
+    """A claim takes as many events as commands, and so may return more than a batch."""
+    async with serving(config) as api:
+        for number in range(12):
+            await requested(api, f"shop{number}")
+    ready = "UPDATE shared.messages SET status = 'published' WHERE kind = 'event'"
+    await owner.execute(f"{ready} AND id IN (SELECT id FROM shared.messages WHERE kind = 'event' LIMIT 6)")
+    owner_url = config.require("owner_database_url")
+    async with asyncpg.create_pool(owner_url, min_size=1, max_size=4) as pool:
+        relay = Relay(pool, owner_url, InProcess(concurrency=1), batch=2, lease=30, poll=1, in_flight=100)
+        assert await relay.publish_due() >= 12  # six of each were due
+    left = "SELECT count(*) FROM shared.messages WHERE kind = 'event' AND status = 'pending'"
+    assert await owner.fetchval(left) == 0
+
+
+@pytest.mark.parametrize("in_flight", [1, 3])
+async def test_no_more_commands_go_out_than_may_be_in_flight(
+    config: Settings, owner: asyncpg.Connection, in_flight: int
+) -> None:
+    """Those that are on their way count, though the ledger does not call them published yet."""
+    async with serving(config) as api:
+        for number in range(12):
+            await requested(api, f"shop{number}")
+    await owner.execute("UPDATE shared.messages SET status = 'published' WHERE kind = 'event'")
+    owner_url = config.require("owner_database_url")
+    async with asyncpg.create_pool(owner_url, min_size=1, max_size=4) as pool:
+        relay = Relay(
+            pool, owner_url, InProcess(concurrency=1), batch=1, lease=30, poll=1, in_flight=in_flight
+        )
+        while await relay.publish_due():
+            pass
+    published = "SELECT count(*) FROM shared.messages WHERE kind = 'command' AND status = 'published'"
+    assert await owner.fetchval(published) == in_flight
 
 
 @pytest.mark.rabbitmq

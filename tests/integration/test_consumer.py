@@ -20,6 +20,7 @@ from db.signup import sign_up
 from provisioner.consumer import Consumer, Policy
 from provisioner.handlers.handler import Handler, Outcome
 from provisioner.handlers.provision import Provision
+from provisioner.transport import DatabaseAway
 from tests.support import its_time_comes, one
 
 POLICY = Policy(attempts=8, retry_base=0.01, retry_cap=0.1, lock_timeout=1)
@@ -135,6 +136,22 @@ async def test_a_command_in_hand_elsewhere_is_come_back_to_without_spending_an_a
     await consumer.command(str(message_id), b"{}")
     assert (await message(owner, message_id))["attempts"] == 8
     assert await tenant_status(owner, tenant) == "active"
+
+
+async def test_a_command_whose_row_is_locked_elsewhere_is_left_alone(
+    consumer: Consumer, owner: asyncpg.Connection, pool: asyncpg.Pool
+) -> None:
+    """It is at work; nobody waits for as long as a migration may take."""
+    _, message_id = await pending(owner)
+    await owner.execute("UPDATE shared.messages SET status = 'published'")
+    before = await message(owner, message_id)
+    async with pool.acquire() as holder:
+        await ledger.hold(holder, message_id, wait=1)
+        async with holder.transaction():
+            assert await ledger.lock_open(holder, message_id) is not None
+            for deliver in (consumer.command, consumer.dead):
+                await asyncio.wait_for(deliver(str(message_id), b"{}"), 20)
+    assert await message(owner, message_id) == before
 
 
 async def test_the_command_of_a_deleted_tenant_is_superseded(
@@ -320,6 +337,49 @@ async def test_work_cut_off_by_a_shutdown_gives_its_attempt_back(
         await task
     row = await message(owner, message_id)
     assert (row["status"], row["attempts"]) == ("pending", 0)
+    await ledger.hold(owner, message_id, wait=1)  # nobody else has it any more
+
+
+class Cut(Waiting):
+    """A handler whose connection to PostgreSQL is lost."""
+
+    async def work(self, _connection: object, _tenant: Tenant, _entry: Entry, _command: Command) -> Outcome:
+        raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
+
+
+async def test_an_attempt_that_the_absence_of_postgres_cost_is_taken_back(
+    pool: asyncpg.Pool, owner: asyncpg.Connection
+) -> None:
+    _, message_id = await pending(owner)
+    consumer = Consumer(pool, {"tenant.provision": cast("Handler", Cut())}, POLICY)
+    with pytest.raises(DatabaseAway):
+        await consumer.command(str(message_id), b"{}")
+    assert (await message(owner, message_id))["attempts"] == 1
+    await consumer.database_back()
+    row = await message(owner, message_id)
+    assert (row["status"], row["attempts"]) == ("pending", 0)
+
+
+async def test_what_another_provisioner_made_of_it_meanwhile_stays(
+    pool: asyncpg.Pool, owner: asyncpg.Connection
+) -> None:
+    _, message_id = await pending(owner)
+    consumer = Consumer(pool, {"tenant.provision": cast("Handler", Cut())}, POLICY)
+    for there in (False, True):
+        with pytest.raises(DatabaseAway):
+            await consumer.command(str(message_id), b"{}")
+        if there:  # at work: nobody waits for it
+            async with pool.acquire() as other, other.transaction():
+                assert await ledger.lock_open(other, message_id) is not None
+                await asyncio.wait_for(consumer.database_back(), 20)
+            assert (await message(owner, message_id))["attempts"] == 1
+        else:  # failed: its retry keeps its time
+            await ledger.retry(owner, message_id, Failure("Disk", "full"), delay=300)
+            waits_until = (await message(owner, message_id))["available_at"]
+            await consumer.database_back()
+            row = await message(owner, message_id)
+            assert (row["attempts"], row["available_at"]) == (0, waits_until)
+            await its_time_comes(owner, message_id)
 
 
 async def test_a_failures_values_are_not_kept(consumer: Consumer, owner: asyncpg.Connection) -> None:

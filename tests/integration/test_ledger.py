@@ -188,19 +188,39 @@ async def test_a_mark_waits_for_another_relay_that_looks_at_its_rows(
     assert await status(owner, message_id) == "published"
 
 
-async def test_what_did_not_reach_the_broker_is_pending_again_later(owner: asyncpg.Connection) -> None:
+async def test_what_did_not_reach_the_broker_is_put_off(owner: asyncpg.Connection) -> None:
     message_id = await a_command(owner, await a_tenant(owner), 1)
     (claimed,) = await claim(owner)
     await ledger.mark_unpublished(owner, claimed, error="nacked", delay=60)
-    row = await one(
-        owner, "SELECT *, available_at > now() AS later FROM shared.messages WHERE id = $1", message_id
+    row = await one(owner, "SELECT *, leased_until > now() AS later FROM shared.messages")
+    assert (row["status"], row["later"], row["last_error"]) == ("pending", True, "nacked")
+    assert await claim(owner) == []
+    assert 50 < (await ledger.next_due(owner, looked=1) or 0) <= 60
+    await owner.execute("UPDATE shared.messages SET leased_until = now()")
+    assert [each.id for each in await claim(owner)] == [message_id]
+
+
+async def test_what_reached_the_broker_after_all_is_welcome(owner: asyncpg.Connection) -> None:
+    """Only its confirm did not come; it does not wait for the next publication."""
+    message_id = await a_command(owner, await a_tenant(owner), 1)
+    (claimed,) = await claim(owner)
+    await ledger.mark_unpublished(owner, claimed, error="no confirm in time", delay=60)
+    assert await ledger.begin_attempt(owner, message_id) is not None
+    assert await status(owner, message_id) == "published"
+
+
+async def test_the_next_look_is_at_the_first_time_to_come(owner: asyncpg.Connection) -> None:
+    """A row that waits for an older one of its tenant is not looked at until that one's time."""
+    tenant = await a_tenant(owner)
+    older, newer = await a_command(owner, tenant, 1), await a_command(owner, tenant, 2)
+    await owner.execute("UPDATE shared.messages SET available_at = now() - interval '1 minute'")
+    assert await ledger.next_due(owner, looked=1) is None
+    await owner.execute(
+        "UPDATE shared.messages SET available_at = now() + interval '3 s' WHERE id = $1", older
     )
-    assert (row["status"], row["leased_until"], row["later"], row["last_error"]) == (
-        "pending",
-        None,
-        True,
-        "nacked",
-    )
+    assert 1 < (await ledger.next_due(owner, looked=1) or 0) <= 3
+    await owner.execute("UPDATE shared.messages SET available_at = now() WHERE id = $1", newer)
+    assert await ledger.next_due(owner, looked=30) == 0  # it came while somebody looked
 
 
 async def test_a_command_that_nobody_holds_is_published_again(owner: asyncpg.Connection) -> None:
