@@ -181,17 +181,17 @@ _MARK_LOCK_TIMEOUT: Final = 200
 """Milliseconds that a mark waits for rows; another relay that looked at them is gone sooner."""
 
 # A condition that holds, and bounds the waiting for rows: evaluated before the first one (InitPlan), for a
-# transaction around the statement would cost three round trips. Milliseconds, as text.
-_BOUNDED: Final = "(SELECT set_config('lock_timeout', {}, true)) IS NOT NULL"
+# transaction around the statement would cost three round trips. $1: milliseconds, as text.
+_BOUNDED: Final = "(SELECT set_config('lock_timeout', $1, true)) IS NOT NULL"
 _MARK: Final = f"""
 UPDATE shared.messages m SET status = 'published', published_at = now(), leased_until = NULL,
   last_error = CASE WHEN kind = 'event' THEN NULL ELSE last_error END
-FROM unnest($1::uuid[], $2::int[], $3::timestamptz[]) AS c (id, deliveries, leased_until)
-WHERE {_BOUNDED.format("$4")}
+FROM unnest($2::uuid[], $3::int[], $4::timestamptz[]) AS c (id, deliveries, leased_until)
+WHERE {_BOUNDED}
   AND m.id = c.id AND m.status = 'pending' AND m.deliveries = c.deliveries AND m.leased_until = c.leased_until
 """
 _FREE: Final = """
-  AND m.id IN (SELECT id FROM shared.messages WHERE id = ANY($1) FOR NO KEY UPDATE SKIP LOCKED)
+  AND m.id IN (SELECT id FROM shared.messages WHERE id = ANY($2) FOR NO KEY UPDATE SKIP LOCKED)
 """
 
 
@@ -207,10 +207,10 @@ async def mark_published(connection: Connection, claims: Iterable[Claim]) -> Non
     """
     claims = list(claims)
     rows = (
+        str(_MARK_LOCK_TIMEOUT),
         [claim.id for claim in claims],
         [claim.deliveries for claim in claims],
         [claim.leased_until for claim in claims],
-        str(_MARK_LOCK_TIMEOUT),
     )
     try:
         await connection.execute(_MARK, *rows)
@@ -234,16 +234,16 @@ async def mark_unpublished(connection: Connection, claimed: Claim, *, error: str
         await connection.execute(
             f"""
             UPDATE shared.messages
-            SET leased_until = now() + make_interval(secs => $5), last_error = $4
-            WHERE {_BOUNDED.format("$6")}
-              AND id = $1 AND status = 'pending' AND deliveries = $2 AND leased_until = $3
+            SET leased_until = now() + make_interval(secs => $6), last_error = $5
+            WHERE {_BOUNDED}
+              AND id = $2 AND status = 'pending' AND deliveries = $3 AND leased_until = $4
             """,
+            str(_MARK_LOCK_TIMEOUT),
             claimed.id,
             claimed.deliveries,
             claimed.leased_until,
             error,
             delay,
-            str(_MARK_LOCK_TIMEOUT),
         )
 
 
@@ -311,9 +311,9 @@ async def hold(connection: Connection, message_id: UUID, *, wait: int) -> None:
         asyncpg.LockNotAvailableError: another session has had it all the time.
     """
     await connection.execute(
-        f"SELECT pg_advisory_lock(hashtextextended($1, 1)) WHERE {_BOUNDED.format('$2')}",
-        str(message_id),
+        f"SELECT pg_advisory_lock(hashtextextended($2, 1)) WHERE {_BOUNDED}",
         str(wait),
+        str(message_id),
     )
 
 

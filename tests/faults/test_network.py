@@ -54,8 +54,8 @@ async def test_a_lost_confirm_means_a_second_copy_and_one_effect(
             proxy.swallowing.add(("down", ACK))
             assert await relay.publish_due() == 2  # the command and the event of the sign-up
             assert proxy.swallowed[ACK] >= 1
-            rows = await owner.fetch("SELECT status, leased_until, last_error FROM shared.messages")
-            assert {tuple(row) for row in rows} == {("pending", None, "no confirm in time")}
+            rows = await owner.fetch("SELECT status, last_error FROM shared.messages")
+            assert {tuple(row) for row in rows} == {("pending", "no confirm in time")}
             proxy.swallowing.clear()
 
             async def marked() -> bool:
