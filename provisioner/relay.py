@@ -22,7 +22,7 @@ _FIRST_DELAY = 0.5
 _LONGEST_DELAY = 30.0
 _PROBE_EVERY = 15.0
 _PROBE_TIMEOUT = 10.0
-_BATCHES = 4
+_LANES = 4
 """Batches on their way at once: one being claimed, two at the broker, one being marked."""
 _PUBLISHED = 2
 """Batches at the broker at once: it syncs the one while the other is sent."""
@@ -62,9 +62,6 @@ class Relay:
         self._poll = poll
         self._in_flight = in_flight
         self._wake = asyncio.Event()
-        self._publishing = asyncio.Semaphore(_PUBLISHED)
-        self._unmarked = 0
-        """Commands claimed and not marked yet, which the ledger does not count as in flight."""
 
     async def run(self) -> None:
         """Publish until cancelled."""
@@ -91,66 +88,11 @@ class Relay:
                 metrics.WAKE_UPS.labels("poll" if wait else "batch").inc()
 
     async def publish_due(self) -> int:
-        """Claim what is due, publish it, and mark what was confirmed; return how many were claimed.
-
-        While full batches come, the next one is claimed and the last one is marked while others are
-        published: the broker and the ledger would keep each other waiting for half of the time otherwise.
-        """
-        claimed, more = 0, True
-        claiming = asyncio.Lock()
-
-        async def batches() -> None:
-            nonlocal claimed, more
-            try:
-                while True:
-                    async with claiming:
-                        if not more:
-                            return
-                        claimed_at = asyncio.get_running_loop().time()
-                        # What is leased is still pending, and so holds back what comes after it.
-                        claims = await self._claim()
-                        claimed += len(claims)
-                        commands = sum(claim.kind == "command" for claim in claims)
-                        self._unmarked += commands
-                        more = len(claims) >= self._batch and self._transport.state != "down"
-                    try:
-                        await self._deliver(claims, claimed_at)
-                    finally:
-                        self._unmarked -= commands
-            except Exception:
-                more = False  # what is on its way ends first
-                raise
-
-        ended = await asyncio.gather(*(batches() for _ in range(_BATCHES)), return_exceptions=True)
-        failed = [end for end in ended if end is not None]
-        if failed:
-            raise next((error for error in failed if not isinstance(error, failures.NOT_NOW)), failed[0])
-        return claimed
-
-    async def _claim(self) -> list[Claim]:
-        async with self._pool.acquire() as connection:
-            room = max(self._in_flight - self._unmarked, 0)
-            return await ledger.claim(connection, limit=self._batch, lease=self._lease, in_flight=room)
-
-    async def _deliver(self, claims: list[Claim], claimed_at: float) -> None:
-        if not claims:
-            return
-        async with self._publishing:  # begun in the order of their claims
-            if asyncio.get_running_loop().time() - claimed_at > self._lease / 2:
-                return  # the broker is slow, and another relay may claim them before they are published
-            outcomes = await self._transport.publish(claims)
-        confirmed = [claim for claim, error in zip(claims, outcomes, strict=True) if error is None]
-        async with self._pool.acquire() as connection:
-            if confirmed:
-                await ledger.mark_published(connection, confirmed)
-            for claim, error in zip(claims, outcomes, strict=True):
-                if error is not None:
-                    await self._not_published(connection, claim, error)
-
-    async def _not_published(self, connection: Connection, claim: Claim, error: str) -> None:
-        delay = failures.backoff(claim.deliveries, base=_FIRST_DELAY, cap=_LONGEST_DELAY)
-        log.warning("not published", message_id=str(claim.id), type=claim.type, error=error)
-        await ledger.mark_unpublished(connection, claim, error=error, delay=delay)
+        """Claim what is due, publish it, and mark what was confirmed; return how many were claimed."""
+        drain = _Drain(
+            self._pool, self._transport, batch=self._batch, lease=self._lease, in_flight=self._in_flight
+        )
+        return await drain.run()
 
     async def _until_next(self, looked_at: float) -> float:
         async with self._pool.acquire() as connection:
@@ -178,3 +120,103 @@ class Relay:
             except failures.NOT_NOW as error:
                 log.warning("not listening", error=repr(error))
             await asyncio.sleep(_RECONNECT)
+
+
+class _Drain:
+    """One go at what is due, in lanes that each claim a batch, publish it and mark it, again and again.
+
+    A full batch starts a lane more: the broker and the ledger would keep each other waiting for half of the
+    time otherwise.
+
+    Args:
+        pool: the owner's connections, of which each lane keeps one.
+        transport: where to.
+        batch: as for `Relay`, like the rest.
+        lease: seconds.
+        in_flight: commands.
+    """
+
+    def __init__(self, pool: Pool, transport: Transport, *, batch: int, lease: float, in_flight: int) -> None:
+        self._pool = pool
+        self._transport = transport
+        self._batch = batch
+        self._lease = lease
+        self._in_flight = in_flight
+        self._lanes: list[asyncio.Task[None]] = []
+        self._claiming = asyncio.Lock()
+        self._publishing = asyncio.Semaphore(_PUBLISHED)
+        self._more = True
+        self._claimed = 0
+        self._unmarked = 0
+        """Commands on their way, which the ledger does not count as in flight yet."""
+
+    async def run(self) -> int:
+        """Go on until less than a batch is due, the broker is down or a lane fails; return what was claimed.
+
+        Raises:
+            Exception: what a lane met. The other lanes' batches have come to their end.
+        """
+        self._start_lane()
+        try:
+            for lane in self._lanes:  # which grows while its last one runs
+                await asyncio.wait([lane])
+        finally:
+            for lane in self._lanes:
+                lane.cancel()
+            ended = await asyncio.gather(*self._lanes, return_exceptions=True)
+        failed = [end for end in ended if end is not None]
+        if failed:
+            raise next((error for error in failed if not isinstance(error, failures.NOT_NOW)), failed[0])
+        return self._claimed
+
+    def _start_lane(self) -> None:
+        self._lanes.append(asyncio.create_task(self._lane()))
+
+    async def _lane(self) -> None:
+        try:
+            async with self._pool.acquire() as connection:
+                while self._more:
+                    async with self._claiming:
+                        claimed_at = asyncio.get_running_loop().time()
+                        claims = await self._claim(connection)
+                    if claims:
+                        await self._deliver(connection, claims, claimed_at)
+                    self._unmarked -= _commands(claims)
+        except Exception:
+            self._more = False
+            raise
+
+    async def _claim(self, connection: Connection) -> list[Claim]:
+        if not self._more:  # any more, now that it is this lane's turn
+            return []
+        # What is leased is still pending, and so holds back what comes after it.
+        claims = await ledger.claim(
+            connection,
+            limit=self._batch,
+            lease=self._lease,
+            in_flight=max(self._in_flight - self._unmarked, 0),
+        )
+        self._claimed += len(claims)
+        self._unmarked += _commands(claims)
+        self._more = len(claims) >= self._batch and self._transport.state != "down"
+        if self._more and len(self._lanes) < _LANES:
+            self._start_lane()
+        return claims
+
+    async def _deliver(self, connection: Connection, claims: list[Claim], claimed_at: float) -> None:
+        async with self._publishing:  # begun in the order of their claims
+            if asyncio.get_running_loop().time() - claimed_at > self._lease / 2:
+                return  # the broker is slow, and another relay may claim them before they are published
+            outcomes = await self._transport.publish(claims)
+        confirmed = [claim for claim, error in zip(claims, outcomes, strict=True) if error is None]
+        if confirmed:
+            await ledger.mark_published(connection, confirmed)
+        for claim, error in zip(claims, outcomes, strict=True):
+            if error is not None:
+                delay = failures.backoff(claim.deliveries, base=_FIRST_DELAY, cap=_LONGEST_DELAY)
+                log.warning("not published", message_id=str(claim.id), type=claim.type, error=error)
+                await ledger.mark_unpublished(connection, claim, error=error, delay=delay)
+
+
+def _commands(claims: list[Claim]) -> int:
+    return sum(claim.kind == "command" for claim in claims)

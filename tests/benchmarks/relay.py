@@ -19,7 +19,7 @@ from tests.benchmarks.servers import Figure, Servers
 from tests.faults.relaying import Deaf
 
 _MESSAGES = 5000
-_ROUNDS = 5
+_ROUNDS = 9
 _QUEUE = "benchmark.events"
 
 
