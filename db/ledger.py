@@ -207,15 +207,14 @@ async def mark_published(connection: Connection, claims: Iterable[Claim]) -> Non
     """
     claims = list(claims)
     rows = (
-        str(_MARK_LOCK_TIMEOUT),
         [claim.id for claim in claims],
         [claim.deliveries for claim in claims],
         [claim.leased_until for claim in claims],
     )
     try:
-        await connection.execute(_MARK, *rows)
+        await connection.execute(_MARK, str(_MARK_LOCK_TIMEOUT), *rows)
     except asyncpg.LockNotAvailableError:
-        await connection.execute(_MARK + _FREE, *rows)
+        await connection.execute(_MARK + _FREE, "0", *rows)  # there is nothing to wait for
 
 
 async def mark_unpublished(connection: Connection, claimed: Claim, *, error: str, delay: float) -> None:
@@ -250,8 +249,8 @@ async def mark_unpublished(connection: Connection, claimed: Claim, *, error: str
 async def next_due(connection: Connection, *, looked: float) -> float | None:
     """Return the seconds until a pending row's time comes, None where no such row is known.
 
-    A row whose time had come before the last look is none: what it still waits for, an older row of its
-    tenant or room in flight, tells of its end.
+    A row whose time had come before the last look is none: what it still waits for notifies of its end as
+    a rule, and polling finds the rest.
 
     Args:
         connection: the owner's.

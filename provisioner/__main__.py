@@ -114,9 +114,8 @@ async def run(config: Settings, stop: asyncio.Event) -> None:
 @asynccontextmanager
 async def _pool(owner_url: str, size: int) -> AsyncIterator[asyncpg.Pool]:
     """A pool of the owner's connections, closed within a bound even where one of them is broken."""
-    pool = await asyncpg.create_pool(
-        owner_url, min_size=1, max_size=size, command_timeout=None, server_settings=SESSION
-    )
+    session = {**SESSION, "application_name": "tenantry-provisioner"}
+    pool = await asyncpg.create_pool(owner_url, min_size=1, max_size=size, server_settings=session)
     try:
         yield pool
     finally:

@@ -11,7 +11,6 @@ import structlog
 from asyncpg import Pool
 
 from db import ledger
-from db.connection import Connection
 from db.ledger import Claim
 from provisioner import failures, metrics
 from provisioner.transport import Transport
@@ -129,7 +128,7 @@ class _Drain:
     time otherwise.
 
     Args:
-        pool: the owner's connections, of which each lane keeps one.
+        pool: the owner's connections; each lane takes one at a time, and none while the broker works.
         transport: where to.
         batch: as for `Relay`, like the rest.
         lease: seconds.
@@ -174,48 +173,48 @@ class _Drain:
 
     async def _lane(self) -> None:
         try:
-            async with self._pool.acquire() as connection:
-                while self._more:
-                    async with self._claiming:
-                        claimed_at = asyncio.get_running_loop().time()
-                        claims = await self._claim(connection)
+            while self._more:
+                async with self._claiming:
+                    claimed_at = asyncio.get_running_loop().time()
+                    claims = await self._claim()
+                try:
                     if claims:
-                        await self._deliver(connection, claims, claimed_at)
+                        await self._deliver(claims, claimed_at)
+                finally:
                     self._unmarked -= _commands(claims)
         except Exception:
             self._more = False
             raise
 
-    async def _claim(self, connection: Connection) -> list[Claim]:
+    async def _claim(self) -> list[Claim]:
         if not self._more:  # any more, now that it is this lane's turn
             return []
         # What is leased is still pending, and so holds back what comes after it.
-        claims = await ledger.claim(
-            connection,
-            limit=self._batch,
-            lease=self._lease,
-            in_flight=max(self._in_flight - self._unmarked, 0),
-        )
+        room = max(self._in_flight - self._unmarked, 0)
+        async with self._pool.acquire() as connection:
+            claims = await ledger.claim(connection, limit=self._batch, lease=self._lease, in_flight=room)
         self._claimed += len(claims)
         self._unmarked += _commands(claims)
-        self._more = len(claims) >= self._batch and self._transport.state != "down"
-        if self._more and len(self._lanes) < _LANES:
+        if len(claims) < self._batch or self._transport.state == "down":
+            self._more = False
+        elif len(self._lanes) < _LANES:
             self._start_lane()
         return claims
 
-    async def _deliver(self, connection: Connection, claims: list[Claim], claimed_at: float) -> None:
+    async def _deliver(self, claims: list[Claim], claimed_at: float) -> None:
         async with self._publishing:  # begun in the order of their claims
             if asyncio.get_running_loop().time() - claimed_at > self._lease / 2:
                 return  # the broker is slow, and another relay may claim them before they are published
             outcomes = await self._transport.publish(claims)
         confirmed = [claim for claim, error in zip(claims, outcomes, strict=True) if error is None]
-        if confirmed:
-            await ledger.mark_published(connection, confirmed)
-        for claim, error in zip(claims, outcomes, strict=True):
-            if error is not None:
-                delay = failures.backoff(claim.deliveries, base=_FIRST_DELAY, cap=_LONGEST_DELAY)
-                log.warning("not published", message_id=str(claim.id), type=claim.type, error=error)
-                await ledger.mark_unpublished(connection, claim, error=error, delay=delay)
+        async with self._pool.acquire() as connection:
+            if confirmed:
+                await ledger.mark_published(connection, confirmed)
+            for claim, error in zip(claims, outcomes, strict=True):
+                if error is not None:
+                    delay = failures.backoff(claim.deliveries, base=_FIRST_DELAY, cap=_LONGEST_DELAY)
+                    log.warning("not published", message_id=str(claim.id), type=claim.type, error=error)
+                    await ledger.mark_unpublished(connection, claim, error=error, delay=delay)
 
 
 def _commands(claims: list[Claim]) -> int:

@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from db import names, rights, roles
+from db.connection import SESSION
 from db.migrations.lineage import ALIASES, Name, lineage, narrow
 from db.migrations.online import migrated
 from db.migrations.render import render
@@ -246,7 +247,7 @@ class _Fleet:
         engine = create_async_engine(
             self.url,
             poolclass=NullPool,
-            connect_args={"server_settings": {"search_path": names.quoted(path)}},
+            connect_args={"server_settings": {**SESSION, "search_path": names.quoted(path)}},
         )
         try:
             async with engine.connect() as connection:

@@ -36,7 +36,7 @@ async def relaying(config: Settings, url: str, *, batch: int = 100) -> AsyncIter
     task = asyncio.create_task(carrier.run(intake))
     owner_url = config.require("owner_database_url")
     try:
-        async with asyncpg.create_pool(owner_url, min_size=1, max_size=2) as pool:
+        async with asyncpg.create_pool(owner_url, min_size=1, max_size=6) as pool:
             await asyncio.wait_for(carrier.wait_up(), 20)
             yield Relay(pool, owner_url, carrier, batch=batch, lease=30, poll=1, in_flight=100)
     finally:

@@ -130,6 +130,8 @@ async def test_a_command_in_hand_elsewhere_is_come_back_to_without_spending_an_a
         await deliver(str(message_id), b"{}")
         row = await message(owner, message_id)
         assert (row["status"], row["attempts"]) == ("pending", 8)
+        soon = await owner.fetchval("SELECT now() + interval '5 s'")
+        assert row["available_at"] > soon  # not again and again
         await its_time_comes(owner, message_id)
     await owner.execute("SELECT pg_advisory_unlock_all()")
     await owner.execute("UPDATE shared.messages SET attempts = 7")
