@@ -53,6 +53,8 @@ class Rabbit:
         self._publisher: _Publisher | None = None
         self._consuming: dict[str, AbstractChannel] = {}
         self._stopping = asyncio.Event()
+        # Python 3.11's `wait_for`, in which aiormq connects, loses a cancellation that comes with its result.
+        self._over = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -119,6 +121,8 @@ class Rabbit:
             await asyncio.wait(set(self._tasks))
 
     async def abandon(self) -> None:
+        self._stopping.set()
+        self._over.set()
         tasks = set(self._tasks)
         for task in tasks:
             task.cancel()
@@ -179,7 +183,7 @@ class Rabbit:
                 self._publisher = await _Publisher.open(connection)
             self._up.set()
             log.info("broker up")
-            await self._publisher.lost()
+            await _first(self._publisher.lost(), self._over.wait())
         finally:
             self._up.clear()
             self._publisher = None
@@ -212,7 +216,10 @@ class Rabbit:
                 self._consuming[await source.consume(receive)] = channel
                 channels.append(channel)
             await _first(
-                session.away.wait(), session.deleted.wait(), *(channel.closed() for channel in channels)
+                self._over.wait(),
+                session.away.wait(),
+                session.deleted.wait(),
+                *(channel.closed() for channel in channels),
             )
         finally:
             session.over = True

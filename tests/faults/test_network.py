@@ -1,5 +1,6 @@
 """The network between provisioner and broker: routes that vanish, answers that never come."""
 
+import asyncio
 from uuid import UUID
 
 import asyncpg
@@ -8,7 +9,9 @@ from aio_pika.abc import AbstractChannel
 from msgspec.structs import replace
 
 from db.settings import Settings
-from tests.faults.relaying import relaying
+from provisioner import topology
+from provisioner.rabbit import Rabbit
+from tests.faults.relaying import Deaf, relaying
 from tests.invariants import Healed
 from tests.listener import Heard, waiting
 from tests.processes import forked
@@ -37,6 +40,34 @@ async def test_a_lost_route_is_noticed_by_heartbeat_and_publishing_stays_bounded
         assert "no confirm in time" in await eventually(given_up, within=5, what="a bounded publish")
         await becomes(api, tenant, "active", within=30)
         await healed(amqp_url=rabbit_config.amqp_url)
+
+
+async def test_a_cancellation_that_is_lost_while_it_connects_does_not_keep_it_running(
+    rabbit_config: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python 3.11's ``wait_for`` returns its result instead where both come at once; aiormq connects in it."""
+    reached, lost = asyncio.Event(), False
+    declare = topology.declare
+
+    async def deaf(channel: AbstractChannel) -> None:
+        nonlocal lost
+        reached.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            lost = True
+        await declare(channel)
+
+    monkeypatch.setattr(topology, "declare", deaf)
+    carrier = Rabbit(rabbit_config.require("amqp_url"), prefetch=1, concurrency=1, publish_timeout=5)
+    running = asyncio.create_task(carrier.run(Deaf()))
+    await asyncio.wait_for(reached.wait(), 20)
+    await carrier.stop_receiving()
+    await carrier.abandon()
+    running.cancel()
+    done, _ = await asyncio.wait([running], timeout=20)
+    assert lost
+    assert done
 
 
 async def test_a_lost_confirm_means_a_second_copy_and_one_effect(
