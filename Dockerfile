@@ -2,7 +2,7 @@
 
 FROM python:3.13-slim AS build
 WORKDIR /app
-COPY db/local/uv.txt requirements.lock pyproject.toml ./
+COPY ops/uv.txt requirements.lock pyproject.toml ./
 # The lock also holds the tools of development and the embedded server. It constrains here instead of being
 # installed as it is: only what the application itself depends on comes in, in the locked versions, and uv
 # checks the hashes of constraints just the same.

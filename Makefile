@@ -75,9 +75,9 @@ $(SPECS): tests/asyncapi/package-lock.json | $(UV)
 		--prefix $(CACHE)/asyncapi --cache $(CACHE)/npm
 	@touch $@
 
-$(UV): db/local/uv.txt
+$(UV): ops/uv.txt
 	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON); name one with PYTHON=..." >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "Python 3.11 or newer is needed; name one with PYTHON=..." >&2; exit 1; }
-	@sh db/local/fetch-uv.sh $(PYTHON) $(CACHE)/uv
+	@sh ops/fetch-uv.sh $(PYTHON) $(CACHE)/uv
 	@touch $@

@@ -9,9 +9,6 @@ from litestar import Litestar
 from litestar.datastructures import State
 from litestar_granian import GranianPlugin
 
-from api import documents, metrics, problems, requests
-from api.access import Gate
-from api.asyncapi import asyncapi
 from api.cc.audit import AuditController
 from api.cc.hosts import HostController
 from api.cc.keys import IssueController
@@ -19,24 +16,28 @@ from api.cc.messages import MessageController
 from api.cc.provisioner import ProvisionerController
 from api.cc.replays import ReplayController
 from api.cc.tenants import FleetController
-from api.deadline import Deadline
-from api.directory import Directory
-from api.health import HealthController
-from api.limits import Limits
-from api.resources.auth import AuthController
-from api.resources.claims import ClaimController
-from api.resources.keys import KeyController
-from api.resources.permissions import PermissionController
-from api.resources.roles import RoleController
-from api.resources.tenant_events import TenantEventController
-from api.resources.tenants import TenantController
-from api.resources.todos import TodoController
-from api.resources.users import UserController
-from api.usage import Usage
+from api.domain import CONTROLLERS
+from api.gate import request_ids
+from api.gate.deadline import Deadline
+from api.gate.directory import Directory
+from api.gate.gate import Gate
+from api.gate.limits import Limits
+from api.gate.usage import Usage
+from api.tenant.auth import AuthController
+from api.tenant.claims import ClaimController
+from api.tenant.events import TenantEventController
+from api.tenant.keys import KeyController
+from api.tenant.permissions import PermissionController
+from api.tenant.roles import RoleController
+from api.tenant.signup import TenantController
+from api.tenant.users import UserController
+from api.web import bodies, documents, metrics, problems
+from api.web.asyncapi import asyncapi
+from api.web.health import HealthController
 from db import logs, settings
 from db.migrations.lineage import lineage
+from db.session.tenancy import Database
 from db.settings import Settings
-from db.tenancy import Database
 
 
 def create_app(config: Settings | None = None) -> Litestar:
@@ -80,7 +81,6 @@ def create_app(config: Settings | None = None) -> Litestar:
             TenantEventController,
             ClaimController,
             AuthController,
-            TodoController,
             UserController,
             RoleController,
             PermissionController,
@@ -92,6 +92,7 @@ def create_app(config: Settings | None = None) -> Litestar:
             MessageController,
             ReplayController,
             ProvisionerController,
+            *CONTROLLERS,
             HealthController,
             metrics.metrics,
             asyncapi,
@@ -103,8 +104,8 @@ def create_app(config: Settings | None = None) -> Litestar:
             Gate(tenant_lineage, config.signup, limits),
         ],
         exception_handlers={Exception: problems.handle},
-        before_send=[requests.stamp, metrics.count],
-        request_class=requests.ApiRequest,
+        before_send=[request_ids.stamp, metrics.count],
+        request_class=bodies.BodyRequest,
         lifespan=[resources],
         openapi_config=documents.config(version("tenantry")),
         plugins=[GranianPlugin()],

@@ -7,8 +7,8 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from api.problems import KINDS
-from db.contracts import COMMANDS, EVENTS
+from api.web.problems import KINDS
+from db.ledger.contracts import COMMANDS, EVENTS
 from db.settings import PROJECT, Settings
 
 PAGE = PROJECT / "docs" / "reference.md"

@@ -1,21 +1,18 @@
 """Bootstrap: from an empty PostgreSQL server to one that Tenantry can run on. Safe to repeat."""
 
-from typing import Final
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import asyncpg
 import msgspec
 
-from db import hardening, roles, tokens
-from db.connection import Connection
 from db.migrations.lineage import lineage
 from db.migrations.run import upgrade_shared
 from db.names import literal, quoted
-from db.rights import APP, OWNER
+from db.server import hardening, roles, version
+from db.server.rights import APP, OWNER
+from db.session.connection import Connection
 from db.settings import Settings
-
-FLOORS: Final = {16: 160005, 17: 170001}
-"""Oldest minor release of a major one: earlier ones lose SET ROLE on plan reuse (CVE-2024-10978)."""
+from db.tenants import tokens
 
 
 class Bootstrapped(msgspec.Struct, frozen=True):
@@ -26,26 +23,6 @@ class Bootstrapped(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return "Bootstrapped(...)"  # the addresses carry passwords
-
-
-class UnsupportedServer(Exception):  # noqa: N818 - reads as what was met
-    """PostgreSQL is older than what tenant roles need."""
-
-
-def check_version(number: int) -> None:
-    """Refuse servers below the floor: 16.5, 17.1, 18.
-
-    Args:
-        number: ``server_version_num``.
-
-    Raises:
-        UnsupportedServer: it is older.
-    """
-    major = number // 10000
-    if major < 16 or number < FLOORS.get(major, 0):
-        raise UnsupportedServer(
-            f"PostgreSQL {major}.{number % 10000} is too old: 16.5, 17.1 or 18 is the least"
-        )
 
 
 async def bootstrap(
@@ -66,13 +43,13 @@ async def bootstrap(
         harden: whether to run the hardening script; a managed server may refuse it.
 
     Raises:
-        UnsupportedServer: PostgreSQL is too old.
+        UnsupportedServerError: PostgreSQL is too old.
     """
     settings = settings or Settings()
     await _create_database(superuser_url)
     connection = await asyncpg.connect(superuser_url)
     try:
-        check_version(await connection.fetchval("SELECT current_setting('server_version_num')::int"))
+        await version.check(connection)
         async with connection.transaction():
             # Roles belong to the whole server: one bootstrap at a time.
             await connection.execute("SELECT pg_advisory_xact_lock(7302845120002)")
@@ -117,7 +94,7 @@ async def migrate_shared(owner_url: str, settings: Settings, *, regrant: bool = 
     """
     connection = await asyncpg.connect(owner_url)
     try:
-        check_version(await connection.fetchval("SELECT current_setting('server_version_num')::int"))
+        await version.check(connection)
         async with connection.transaction():
             await roles.keeper(connection)
         return await upgrade_shared(connection, lineage("shared", settings.alembic_config), regrant=regrant)
@@ -140,12 +117,7 @@ async def has_operator(owner_url: str) -> bool:
     """Say whether any operator's token is live."""
     connection = await asyncpg.connect(owner_url)
     try:
-        return bool(
-            await connection.fetchval(
-                "SELECT EXISTS (SELECT FROM shared.access_tokens WHERE kind = 'operator'"
-                " AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now()))"
-            )
-        )
+        return await tokens.has_operator(connection)
     finally:
         await connection.close()
 

@@ -3,9 +3,15 @@
 import base64
 import re
 import secrets
-from typing import Final, NewType
+import string
+from typing import Annotated, Final, NewType
 
 import idna
+from msgspec import Meta
+from slugify import slugify
+from sqlalchemy.dialects.postgresql.base import RESERVED_WORDS
+
+from db.errors import InvalidValueError
 
 SchemaName = NewType("SchemaName", str)
 """A tenant's schema and role: ``t_`` and 16 base32 characters (80 random bits), never user input."""
@@ -15,70 +21,105 @@ SCHEMA: Final = re.compile(r"\At_[a-z2-7]{16}\Z")
 _LABEL: Final = re.compile(r"\A[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")
 _IPV4: Final = re.compile(r"\A[0-9.]+\Z")
 
-# SQL:2023 and PostgreSQL 18 reserved words (PostgreSQL manual, appendix C), and names with a meaning here.
-_KEYWORDS: Final = frozenset(
+# SQLAlchemy's list lacks the last line's words; those before it are verbs, and names with a meaning here.
+RESERVED: Final = RESERVED_WORDS | frozenset(
     """
-    all analyse analyze and any array as asc asymmetric authorization between binary both by case
-    cast check collate collation column concurrently constraint create cross current_catalog
-    current_date current_role current_schema current_time current_timestamp current_user default
-    deferrable desc distinct do else end except exists false fetch for foreign freeze from full
-    grant group having ilike in initially inner insert intersect into is isnull join lateral leading
-    left like limit localtime localtimestamp natural not notnull null offset on only or order outer
-    overlaps placing primary references returning right select session_user similar some symmetric
-    system_user table tablesample then to trailing true union unique update user using variadic
-    verbose when where window with delete drop alter truncate revoke set reset commit rollback begin
-    role schema
-    """.split()  # noqa: SIM905 - a list of a hundred quoted words reads worse
+    alter begin by commit delete drop exists insert reset revoke role rollback schema set truncate update
+    public shared none api cc www admin
+    collation concurrently lateral system_user tablesample
+    """.split()  # noqa: SIM905 - a list of quoted words reads worse
 )
-RESERVED: Final = _KEYWORDS | {"public", "shared", "none", "api", "cc", "www", "admin"}
+_RESERVED_BEGINNINGS: Final = ("pg_", "tenantry")
+_PREFIX: Final = "t-"
+"""What comes before a derived slug that could not be one otherwise."""
+_LONGEST: Final = 63
+
+NO_NUL: Final = r"^[^\x00]*$"
+Line = Annotated[str, Meta(min_length=1, max_length=200, pattern=NO_NUL)]
+"""One line of text. PostgreSQL's text has no NUL."""
 
 
-class NameRefused(ValueError):  # noqa: N818 - reads as what happened to the name
-    """A slug or host that cannot be used; the message says why."""
+class InvalidNameError(InvalidValueError):
+    """A slug or host cannot be used; the message says why."""
+
+
+def folded(text: str) -> str:
+    """Return ``text`` with its ASCII letters in lower case: the one way in which slugs are compared.
+
+    No other letter changes, so that no name is taken for another: ``casefold`` would turn ``ß`` into ``ss``,
+    and ``lower`` the Kelvin sign into ``k``.
+    """
+    return text.translate(_ASCII_LOWER)
+
+
+_ASCII_LOWER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 
 def slug(text: str) -> str:
-    """Return ``text`` as a tenant's slug, case-folded.
+    """Return ``text`` as a tenant's slug, folded.
 
     Raises:
-        NameRefused: it is malformed or reserved.
+        InvalidNameError: it is malformed or reserved.
     """
-    folded = text.lower()  # not casefold: it would turn ß into ss, and so one name into another
-    if not SLUG.match(folded):
-        raise NameRefused(
+    chosen = folded(text)
+    if not SLUG.match(chosen):
+        raise InvalidNameError(
+            "slug",
             "a slug is 1 to 63 characters: a letter first, then letters, digits, '-' and '_', "
-            "a letter or digit last"
+            "a letter or digit last",
         )
-    if folded in RESERVED or folded.startswith(("pg_", "tenantry")):
-        raise NameRefused("this slug is reserved")
-    return folded
+    if _is_reserved(chosen):
+        raise InvalidNameError("slug", "this slug is reserved")
+    return chosen
 
 
 def slug_from(name: str) -> str:
-    """Derive a slug from a tenant's display name, such as ``Joe's Bakery`` -> ``joe-s-bakery``.
+    """Derive a slug from a tenant's display name, such as ``Café Müller`` -> ``cafe-muller``.
+
+    A name in another script is transliterated. What could not be a slug gets a prefix (``24h Shop`` ->
+    ``t-24h-shop``), or is cut.
 
     Raises:
-        NameRefused: nothing usable is left of it.
+        InvalidNameError: there is neither a letter nor a digit in it.
     """
-    ascii_only = name.casefold().encode("ascii", "ignore").decode()
-    return slug(re.sub(r"[^a-z0-9]+", "-", ascii_only).lstrip("-0123456789")[:63].strip("-"))
+    derived = slugify(name)
+    if not derived:
+        raise InvalidNameError("slug", "none can be made from this name; please choose one")
+    if not SLUG.match(derived[:1]) or _is_reserved(derived):
+        derived = _PREFIX + derived
+    cut = derived[:_LONGEST].strip("-")
+    # Cutting may leave a word that is reserved, but only one of more letters than any of these has.
+    return slug(cut)
+
+
+def _is_reserved(chosen: str) -> bool:
+    return chosen in RESERVED or chosen.startswith(_RESERVED_BEGINNINGS)
+
+
+def get_slug(text: str) -> str | None:
+    """Return ``text`` folded where some tenant could have it as its slug, else None.
+
+    For look-ups: a name that no tenant has is not looked up, whatever PostgreSQL would say to it.
+    """
+    chosen = folded(text)
+    return chosen if SLUG.match(chosen) else None
 
 
 def host(text: str) -> str:
     """Return ``text`` as a host name: lower case, IDNA to ASCII (RFC 5891), at most 253 characters.
 
     Raises:
-        NameRefused: it has a port, user information or a wildcard, or is an IP address.
+        InvalidNameError: it has a port, user information or a wildcard, or is an IP address.
     """
     try:
         ascii_host = idna.encode(text.strip().rstrip("."), uts46=True).decode().lower()
     except (idna.IDNAError, UnicodeError) as error:
-        raise NameRefused("this is not a host name") from error
+        raise InvalidNameError("host", "this is not a host name") from error
     labels = ascii_host.split(".")
     if len(ascii_host) > 253 or not all(_LABEL.match(label) for label in labels):
-        raise NameRefused("this is not a host name")
+        raise InvalidNameError("host", "this is not a host name")
     if _IPV4.match(ascii_host):
-        raise NameRefused("an address is not a host name")
+        raise InvalidNameError("host", "an address is not a host name")
     return ascii_host
 
 

@@ -12,19 +12,22 @@ import asyncpg
 import structlog
 
 from db import bootstrap, logs, settings
-from db.connection import SESSION
 from db.migrations.lineage import lineage
 from db.migrations.online import Online
+from db.server import version
+from db.session.connection import SESSION
 from db.settings import Settings, SettingsError
 from provisioner import metrics
-from provisioner.consumer import Consumer, Policy
+from provisioner.attempt import Policy
+from provisioner.delivery import Deliveries
 from provisioner.failures import AWAY
-from provisioner.handlers.handler import Handler
+from provisioner.handlers.handler import by_type
 from provisioner.handlers.migrate import Migrate
 from provisioner.handlers.provision import Provision
+from provisioner.handlers.signup import Signup
 from provisioner.inprocess import InProcess
 from provisioner.rabbit import Rabbit
-from provisioner.relay import Relay
+from provisioner.relay.relay import Relay
 from provisioner.replayer import Replayer
 from provisioner.transport import Transport
 from provisioner.upkeep import Upkeep
@@ -68,17 +71,14 @@ async def run(config: Settings, stop: asyncio.Event) -> None:
     carrier = transport(config)
     async with _pool(owner_url, config.provisioner_pool) as pool:
         online = Online(owner_url, tenant_lineage, lock_timeout=config.migration_lock_timeout)
-        handlers: dict[str, Handler] = {
-            "tenant.provision": Provision(tenant_lineage),
-            "tenant.migrate": Migrate(tenant_lineage, online),
-        }
+        handlers = by_type(Signup(), Provision(tenant_lineage), Migrate(tenant_lineage, online))
         policy = Policy(
             attempts=config.attempt_limit,
             retry_base=config.retry_base,
             retry_cap=config.retry_cap,
             lock_timeout=config.migration_lock_timeout,
         )
-        consumer = Consumer(pool, handlers, policy)
+        consumer = Deliveries(pool, handlers, policy)
         relay = Relay(
             pool,
             owner_url,
@@ -190,7 +190,7 @@ def main() -> int:
     gc.freeze()  # modules stay; searching them for garbage would stop everything for tens of milliseconds
     try:
         asyncio.run(_main(config))
-    except bootstrap.UnsupportedServer as error:
+    except version.UnsupportedServerError as error:
         log.error("refused to start", error=str(error))
         return 2
     return 0

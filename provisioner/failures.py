@@ -8,7 +8,7 @@ from typing import Final
 
 import asyncpg
 
-from db.ledger import Failure
+from db.ledger.inbox import Failure
 
 AWAY: Final = (
     OSError,
@@ -37,7 +37,7 @@ NOT_NOW: Final = (*AWAY, *TRANSIENT)
 CRASH_LOOP: Final = "crash_loop"
 
 
-class Busy(Exception):  # noqa: N818 - reads as what was met
+class BusyError(Exception):
     """Somebody else is working on the tenant."""
 
 

@@ -6,8 +6,9 @@ from contextlib import suppress
 
 import structlog
 
-from db.ledger import Claim
-from provisioner.transport import BrokerState, DatabaseAway, Intake
+from db.ledger.heartbeats import BrokerState
+from db.ledger.outbox import Claim
+from provisioner.transport import Consumer, DatabaseAwayError
 
 log = structlog.get_logger(__name__)
 
@@ -49,10 +50,10 @@ class InProcess:
     async def ready(self) -> int | None:
         return 0  # what waits here is counted as in hand, which other processes see too
 
-    async def run(self, intake: Intake) -> None:
+    async def run(self, consumer: Consumer) -> None:
         async with asyncio.TaskGroup() as group:
             for _ in range(self._concurrency):
-                group.create_task(self._work(intake))
+                group.create_task(self._work(consumer))
 
     async def stop_receiving(self) -> None:
         self._receiving = False
@@ -66,7 +67,7 @@ class InProcess:
     async def abandon(self) -> None:
         return  # what is in hand runs within `run`, and is cancelled with it
 
-    async def _work(self, intake: Intake) -> None:
+    async def _work(self, consumer: Consumer) -> None:
         while True:
             claim = await self._queue.get()
             if not self._receiving:
@@ -74,10 +75,10 @@ class InProcess:
             self._working += 1
             self._idle.clear()
             try:
-                take = intake.signup if claim.signs_up else intake.command
+                take = consumer.signup if claim.signs_up else consumer.command
                 await take(str(claim.id), claim.body)
-            except DatabaseAway:
-                await intake.database_back()
+            except DatabaseAwayError:
+                await consumer.database_back()
                 self._queue.put_nowait(claim)  # nothing was decided about it
             except Exception:
                 log.exception("delivery failed", message_id=str(claim.id))

@@ -15,7 +15,7 @@ from prometheus_client import (
     start_http_server,
 )
 
-from provisioner.failures import Busy
+from provisioner.failures import BusyError
 
 REGISTRY: Final = CollectorRegistry()
 ProcessCollector(registry=REGISTRY)
@@ -66,7 +66,7 @@ def attempt(type_: str) -> Iterator[None]:
     outcome = "done"
     try:
         yield
-    except Busy:
+    except BusyError:
         outcome = "busy"
         raise
     except asyncio.CancelledError:

@@ -16,9 +16,10 @@ from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, 
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, DeliveryError, PublishError
 from yarl import URL
 
-from db.ledger import Claim
+from db.ledger.heartbeats import BrokerState
+from db.ledger.outbox import Claim
 from provisioner import metrics, topology
-from provisioner.transport import BrokerState, DatabaseAway, Intake
+from provisioner.transport import Consumer, DatabaseAwayError
 
 log = structlog.get_logger(__name__)
 
@@ -104,10 +105,10 @@ class Rabbit:
         except LOST:
             return None
 
-    async def run(self, intake: Intake) -> None:
+    async def run(self, consumer: Consumer) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._kept_up("publisher", self._publishing))
-            group.create_task(self._kept_up("consumer", lambda: self._receiving(intake)))
+            group.create_task(self._kept_up("consumer", lambda: self._receiving(consumer)))
 
     async def stop_receiving(self) -> None:
         self._stopping.set()
@@ -189,7 +190,7 @@ class Rabbit:
             self._publisher = None
             await _close(connection)
 
-    async def _receiving(self, intake: Intake) -> None:
+    async def _receiving(self, consumer: Consumer) -> None:
         """Consume until the connection is lost or PostgreSQL is away; in that case wait for it then."""
         await self._up.wait()  # the topology is there
         connection = await self._connect()
@@ -197,9 +198,9 @@ class Rabbit:
         try:
             channels = []
             for queue, prefetch, take in (
-                (topology.COMMANDS_QUEUE, self._prefetch, intake.command),
-                (topology.SIGNUP_QUEUE, self._prefetch, intake.signup),
-                (topology.DEAD_QUEUE, 1, intake.dead),
+                (topology.COMMANDS_QUEUE, self._prefetch, consumer.command),
+                (topology.SIGNUP_QUEUE, self._prefetch, consumer.signup),
+                (topology.DEAD_QUEUE, 1, consumer.dead),
             ):
                 channel = await connection.channel()
                 await channel.set_qos(prefetch_count=prefetch)
@@ -231,7 +232,7 @@ class Rabbit:
             if self._publisher is not None:
                 self._publisher.stale.set()
         if session.away.is_set():
-            await intake.database_back()
+            await consumer.database_back()
 
     async def _receive(self, message: AbstractIncomingMessage, take: "_Take", session: "_Session") -> None:
         try:
@@ -241,7 +242,7 @@ class Rabbit:
                 await take(message.message_id, message.body)
             with _lost_not_cancelled():
                 await message.ack()
-        except DatabaseAway:
+        except DatabaseAwayError:
             session.away.set()
         except LOST as error:
             log.warning("could not settle", message_id=message.message_id, error=repr(error))

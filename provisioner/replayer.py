@@ -6,7 +6,7 @@ import asyncpg
 import structlog
 from asyncpg import Pool
 
-from db import replays
+from db.control import replays
 from provisioner import failures
 
 log = structlog.get_logger(__name__)

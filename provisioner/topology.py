@@ -9,17 +9,17 @@ import msgspec
 from aio_pika import ExchangeType
 from aio_pika.abc import AbstractChannel
 
-from db import channels
+from db.ledger import exchanges
 
-COMMANDS: Final = channels.COMMANDS
-EVENTS: Final = channels.EVENTS
+COMMANDS: Final = exchanges.COMMANDS
+EVENTS: Final = exchanges.EVENTS
 DEAD: Final = "tenantry.dead"
-SIGNUP: Final = channels.SIGNUP
+SIGNUP: Final = exchanges.SIGNUP
 COMMANDS_QUEUE: Final = "tenantry.commands.v1"
 DEAD_QUEUE: Final = "tenantry.dead.v1"
 SIGNUP_QUEUE: Final = "tenantry.signup.v1"
-COMMANDS_KEY: Final = channels.COMMANDS_KEY
-SIGNUP_KEY: Final = channels.SIGNUP_KEY
+COMMANDS_KEY: Final = exchanges.COMMANDS_KEY
+SIGNUP_KEY: Final = exchanges.SIGNUP_KEY
 
 _QUORUM: Final[dict[str, Any]] = {"x-queue-type": "quorum"}
 _BOUNDED: Final[dict[str, Any]] = _QUORUM | {

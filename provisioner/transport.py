@@ -1,35 +1,34 @@
 """What carries messages: RabbitMQ, or this process itself. Both pass the same contract tests."""
 
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Protocol
 
-from db.ledger import Claim
+from db.ledger.heartbeats import BrokerState
+from db.ledger.outbox import Claim
 
-BrokerState = Literal["up", "down", "in-process"]
 
-
-class DatabaseAway(Exception):  # noqa: N818 - reads as what was met
+class DatabaseAwayError(Exception):
     """PostgreSQL cannot be reached: nothing was decided about the message, and no attempt spent."""
 
 
-class Intake(Protocol):
+class Consumer(Protocol):
     """Where a transport hands what it receives. A call that returns has settled the message."""
 
     async def command(self, message_id: str | None, body: bytes) -> None:
-        """Handle a command; raises `DatabaseAway` where it must be delivered again later."""
+        """Handle a command; raises `DatabaseAwayError` where it must be delivered again later."""
 
     async def signup(self, message_id: str | None, body: bytes) -> None:
-        """Take in a sign-up from outside, or one sent again; raises `DatabaseAway` like `command`."""
+        """Take in a sign-up from outside, or one sent again; raises `DatabaseAwayError` like `command`."""
 
     async def dead(self, message_id: str | None, body: bytes) -> None:
-        """Take in what RabbitMQ gave up on; raises `DatabaseAway` like `command`."""
+        """Take in what RabbitMQ gave up on; raises `DatabaseAwayError` like `command`."""
 
     async def database_back(self) -> None:
         """Return when PostgreSQL answers again."""
 
 
 class Transport(Protocol):
-    """Carries claims to consumers, and what arrives to an `Intake`."""
+    """Carries claims to consumers, and what arrives to an `Consumer`."""
 
     @property
     def state(self) -> BrokerState: ...
@@ -51,7 +50,7 @@ class Transport(Protocol):
     async def ready(self) -> int | None:
         """Return how many commands wait for a consumer; None where that cannot be known now."""
 
-    async def run(self, intake: Intake) -> None:
+    async def run(self, consumer: Consumer) -> None:
         """Receive until cancelled."""
 
     async def stop_receiving(self) -> None:

@@ -2,15 +2,15 @@
 
 import asyncio
 import os
-import socket
 from uuid import UUID
 
 import structlog
 import uuid_utils.compat as uuid7
 from asyncpg import Pool
 
-from db import idempotency, ledger, tokens
-from db.connection import Connection
+from db.ledger import heartbeats, outbox
+from db.session.connection import Connection
+from db.tenants import idempotency, tokens
 from provisioner import failures
 from provisioner.transport import Transport
 
@@ -20,7 +20,7 @@ _SWEEP_EVERY = 3600.0
 _SWEEP = 1000
 
 
-class Stuck(Exception):  # noqa: N818 - reads as what the process is
+class StuckError(Exception):
     """Messages wait, the broker is up, and this process has not received for too long."""
 
 
@@ -72,7 +72,7 @@ class Upkeep:
         """Beat until cancelled.
 
         Raises:
-            Stuck: the watchdog says so.
+            StuckError: the watchdog says so.
         """
         loop = asyncio.get_running_loop()
         looked = swept = loop.time()
@@ -88,7 +88,7 @@ class Upkeep:
                     if first or loop.time() - swept > _SWEEP_EVERY:
                         swept = loop.time()
                         while (
-                            await ledger.sweep(connection, days=self._retention_days, limit=_SWEEP) == _SWEEP
+                            await outbox.sweep(connection, days=self._retention_days, limit=_SWEEP) == _SWEEP
                         ):
                             await self._beat(connection)
                         await idempotency.sweep(connection, days=self._retention_days)
@@ -101,60 +101,37 @@ class Upkeep:
     async def stop(self) -> None:
         """Say goodbye, so that nobody counts on this process."""
         async with self._pool.acquire() as connection:
-            await connection.execute("DELETE FROM shared.heartbeats WHERE id = $1", self.id)
+            await heartbeats.remove(connection, self.id)
 
     async def _watch(self, now: float) -> None:
         """Look whether this process still receives; PostgreSQL answers, or nobody would come this far.
 
         Raises:
-            Stuck: it does not, though there is something to receive: a restart is what helps.
+            StuckError: it does not, though there is something to receive: a restart is what helps.
         """
         if self._transport.receiving or self._transport.state != "up":
             self._deaf_since = None
             return
         self._deaf_since = self._deaf_since or now
         if now - self._deaf_since > self._watchdog and await self._transport.ready():
-            raise Stuck(f"nothing received for {self._watchdog:g} s, though messages wait")
+            raise StuckError(f"nothing received for {self._watchdog:g} s, though messages wait")
 
     async def _beat(self, connection: Connection) -> None:
-        await connection.execute(
-            """
-            INSERT INTO shared.heartbeats (id, process, host, pid, broker, in_hand)
-            VALUES ($1, 'provisioner', $2, $3, $4, $5)
-            ON CONFLICT (id) DO UPDATE
-            SET broker = excluded.broker, in_hand = excluded.in_hand, seen_at = now()
-            """,
-            self.id,
-            socket.gethostname(),
-            os.getpid(),
-            self._transport.state,
-            self._transport.in_hand,
-        )
-        await connection.execute(
-            "DELETE FROM shared.heartbeats WHERE seen_at < now() - make_interval(secs => $1)",
-            self._silent_after * 4,
-        )
+        state, in_hand = self._transport.state, self._transport.in_hand
+        await heartbeats.beat(connection, self.id, os.getpid(), state, in_hand)
+        await heartbeats.sweep(connection, silent_after=self._silent_after * 4)
 
     async def _forget_the_dead(self, connection: Connection) -> None:
         """Delete the heartbeats of this host's processes that are no more: they hold nothing."""
-        rows = await connection.fetch(
-            "SELECT id, pid FROM shared.heartbeats WHERE host = $1", socket.gethostname()
-        )
-        dead = [row["id"] for row in rows if not _is_running(row["pid"])]
-        await connection.execute("DELETE FROM shared.heartbeats WHERE id = ANY($1)", dead)
+        pids = await heartbeats.list_pids(connection)
+        await heartbeats.remove(connection, *(id_ for id_, pid in pids.items() if not _is_running(pid)))
 
     async def _recover(self, connection: Connection, *, older_than: float) -> None:
         ready = await self._transport.ready()
         if ready is None:
             return  # what the broker still has cannot be known now
-        in_hand = await connection.fetchval(
-            """
-            SELECT coalesce(sum(in_hand), 0) FROM shared.heartbeats
-            WHERE seen_at > now() - make_interval(secs => $1)
-            """,
-            self._silent_after,
-        )
-        count = await ledger.republish(connection, older_than=older_than, held=ready + in_hand)
+        in_hand = await heartbeats.count_in_hand(connection, silent_after=self._silent_after)
+        count = await outbox.republish(connection, older_than=older_than, held=ready + in_hand)
         if count:
             log.warning("published again", commands=count)
 

@@ -14,9 +14,9 @@ import msgspec
 import pytest
 
 from db import bootstrap
-from db.local.debian import unpack_rabbitmq
-from db.local.postgres import PostgresServer
-from db.local.rabbitmq import RabbitNode, find_installation
+from db.local.servers.debian import unpack_rabbitmq
+from db.local.servers.postgres import PostgresServer
+from db.local.servers.rabbitmq import RabbitNode, find_installation
 from db.settings import PROJECT, Settings
 from provisioner import topology
 from tests import leaks

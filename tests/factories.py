@@ -2,7 +2,7 @@
 
 from polyfactory.factories.msgspec_factory import MsgspecFactory
 
-from api.resources.todos import TodoIn
+from api.domain.todos import TodoIn
 
 
 class TodoFactory(MsgspecFactory[TodoIn]):

@@ -10,15 +10,16 @@ import msgspec
 import uuid_utils.compat as uuid7
 from sqlalchemy import String, bindparam, insert, select
 
-from db import permissions, roles, tokens
-from db.connection import Connection
+from db.domain import Todo
 from db.migrations.lineage import lineage
 from db.migrations.render import render
 from db.migrations.run import record_revision, upgrade_schema
-from db.models.tenant import Todo
 from db.names import SchemaName, new_schema_name
+from db.server import roles
+from db.session.connection import Connection
+from db.session.statements import Statement
 from db.settings import Settings
-from db.statements import Statement
+from db.tenants import permissions, tokens
 
 TITLES = Statement(select(Todo.title).order_by(Todo.id))
 ADD_TITLE = Statement(

@@ -13,8 +13,8 @@ from pathlib import Path
 import httpx
 
 from db import logs
-from db.local.process import Process
-from db.local.waiting import free_port
+from db.local.processes.process import Process
+from db.local.processes.waiting import free_port
 from db.settings import PROJECT, Settings
 from tests import leaks
 from tests.support import eventually

@@ -12,7 +12,10 @@ import httpx
 import msgspec
 
 from api.app import create_app
+from db.audit import By
 from db.settings import Settings
+from db.tenants import signup
+from db.tenants.signup import SignedUp
 from provisioner.__main__ import run as run_provisioner
 
 Client = httpx.AsyncClient
@@ -74,6 +77,14 @@ async def status(api: Client, tenant: Tenant) -> str:
     answer = await api.get(f"/tenants/{tenant.slug}", headers=tenant.bearer)
     assert answer.status_code == 200, answer.text
     return str(answer.json()["status"])
+
+
+BY_TEST = By("test")
+
+
+async def signed_up(connection: asyncpg.Connection, slug: str, **more: Any) -> SignedUp:
+    """Sign a tenant up in the database itself, within the caller's transaction."""
+    return await signup.sign_up(connection, signup.checked(name=slug, slug=slug, **more), BY_TEST)
 
 
 async def one(connection: asyncpg.Connection, sql: str, *values: Any) -> asyncpg.Record:

@@ -6,13 +6,13 @@ from litestar import Controller, get
 from litestar.params import QueryParameter
 from msgspec import Meta
 
-from api import lists
-from api.access import operator
-from api.cc.acts import OperatorRequest
-from api.fields import Moment, Search, utc
-from api.lists import Cursor, Limit, Page
-from db import audit
-from db.audit import Entry, Filter
+from api.gate.caller import ApiRequest
+from api.gate.rules import operator
+from api.web import lists
+from api.web.fields import Moment, Search, utc
+from api.web.lists import Cursor, Limit, Page
+from db.control import audit
+from db.control.audit import AuditEntry, AuditFilter
 
 
 class AuditController(Controller):
@@ -22,7 +22,7 @@ class AuditController(Controller):
     @get(opt=operator(), summary="List entries of the audit log, newest first")
     async def index(
         self,
-        request: OperatorRequest,
+        request: ApiRequest,
         limit: Limit = lists.DEFAULT_LIMIT,
         cursor: Cursor = None,
         tenant: Annotated[Search | None, QueryParameter(description="A tenant's slug.")] = None,
@@ -31,8 +31,8 @@ class AuditController(Controller):
         ] = None,
         action: Annotated[Search | None, QueryParameter(description="Such as `tenant.suspend`.")] = None,
         since: Annotated[Moment | None, QueryParameter(description="Done then or later.")] = None,
-    ) -> Page[Entry]:
-        meant = Filter(
+    ) -> Page[AuditEntry]:
+        wanted = AuditFilter(
             tenant=tenant or None,
             actor=actor or None,
             action=action or None,
@@ -42,6 +42,6 @@ class AuditController(Controller):
         if cursor is not None:
             (before,) = lists.decode(cursor, Annotated[int, Meta(ge=1, le=2**63 - 1)])
         async with request.auth.database.shared() as connection:
-            found = await audit.entries(connection, meant, limit=limit + 1, before=before)
+            found = await audit.list_(connection, wanted, limit=limit + 1, before=before)
         items = found[:limit]
         return Page(items, lists.encode(items[-1].id) if len(found) > limit else None)

@@ -3,11 +3,12 @@
 from litestar import Controller, delete, put
 from litestar.params import FromPath
 
-from api.access import operator
-from api.cc.acts import ACT, OperatorRequest, ReasonParameter, by
-from api.problems import Problem, invalid
-from db import lifecycle, names
-from db.names import NameRefused
+from api.cc.reasons import ACT, ReasonParameter
+from api.gate.caller import ApiRequest, by
+from api.gate.rules import operator
+from db import names
+from db.control import hosts
+from db.errors import ProblemError
 
 
 class HostController(Controller):
@@ -22,31 +23,22 @@ class HostController(Controller):
     )
     async def add(
         self,
-        request: OperatorRequest,
+        request: ApiRequest,
         slug: FromPath[str],
         host: FromPath[str],
         reason: ReasonParameter = None,
     ) -> None:
-        checked = _checked(host)
         async with request.auth.database.shared() as connection:
-            await lifecycle.add_host(connection, slug, by(request, reason), checked)
+            await hosts.add(connection, slug, by(request, reason), names.host(host))
 
     @delete("/{host:str}", opt=ACT, summary="Lead a host name nowhere again")
     async def remove(
         self,
-        request: OperatorRequest,
+        request: ApiRequest,
         slug: FromPath[str],
         host: FromPath[str],
         reason: ReasonParameter = None,
     ) -> None:
-        checked = _checked(host)
         async with request.auth.database.shared() as connection:
-            if not await lifecycle.remove_host(connection, slug, by(request, reason), checked):
-                raise Problem("not-found")
-
-
-def _checked(host: str) -> str:
-    try:
-        return names.host(host)
-    except NameRefused as error:
-        raise invalid("host", str(error)) from None
+            if not await hosts.remove(connection, slug, by(request, reason), names.host(host)):
+                raise ProblemError("not-found")

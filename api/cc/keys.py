@@ -8,18 +8,20 @@ from litestar import Controller, post
 from litestar.params import FromPath, JSONBody
 from msgspec import Meta
 
-from api.cc.acts import ACT, OperatorRequest, by
-from api.fields import Moment, Reason, ShortName, utc
-from api.problems import invalid
-from db import lifecycle, permissions
-from db.permissions import Permission
+from api.cc.reasons import ACT
+from api.gate.caller import ApiRequest, by
+from api.web.fields import Moment, Reason, ShortName, utc
+from db.control import keys
+from db.errors import InvalidValueError
+from db.tenants import permissions
+from db.tenants.permissions import PermissionName
 
 
 class IssueIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A key for a tenant. Without scopes it permits everything; without an end it stays."""
 
     name: ShortName
-    scopes: Annotated[list[Permission], Meta(min_length=1, max_length=100)] | None = None
+    scopes: Annotated[list[PermissionName], Meta(min_length=1, max_length=100)] | None = None
     expires_at: Moment | None = None
     reason: Reason | None = None
 
@@ -30,7 +32,7 @@ class IssuedKey(msgspec.Struct, frozen=True):
     id: str
     name: str
     api_key: str
-    scopes: list[Permission]
+    scopes: list[PermissionName]
     expires_at: datetime | None
 
 
@@ -39,15 +41,13 @@ class IssueController(Controller):
     tags = ("Control center: tenants",)
 
     @post(opt=ACT, summary="Make a key for a tenant")
-    async def create(
-        self, request: OperatorRequest, slug: FromPath[str], data: JSONBody[IssueIn]
-    ) -> IssuedKey:
+    async def create(self, request: ApiRequest, slug: FromPath[str], data: JSONBody[IssueIn]) -> IssuedKey:
         expires_at = utc(data.expires_at, "expires_at") if data.expires_at else None
         if expires_at is not None and expires_at <= datetime.now(UTC):
-            raise invalid("expires_at", "this has passed")
+            raise InvalidValueError("expires_at", "this has passed")
         scopes = list(dict.fromkeys(data.scopes or permissions.ALL))
         async with request.auth.database.shared() as connection:
-            key = await lifecycle.issue_key(
+            key = await keys.create(
                 connection,
                 slug,
                 by(request, data.reason),

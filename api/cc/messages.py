@@ -9,21 +9,19 @@ from litestar import Controller, get, post
 from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, JSONBody, QueryParameter
 
-from api import lists
-from api.access import operator
-from api.cc.acts import ACT, OperatorRequest, by
-from api.fields import Moment, Reason, Search, utc
-from api.lists import Cursor, Limit, Page
-from api.problems import Problem, invalid
-from db import messages, remedies
-from db.contracts import ContractError
-from db.messages import Detail, Filter, Group, Item, Status
-
-
-class ReasonIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Why; it is kept in the audit log."""
-
-    reason: Reason
+from api.cc.reasons import ACT, ReasonIn
+from api.gate.caller import ApiRequest, by
+from api.gate.rules import operator
+from api.web import lists
+from api.web.fields import Moment, Reason, Search, utc
+from api.web.lists import Cursor, Limit, Page
+from db.control import messages
+from db.errors import ProblemError
+from db.ledger import history
+from db.ledger import lists as ledger_lists
+from db.ledger.history import MessageDetail
+from db.ledger.lists import MessageFilter, MessageGroup, MessageItem
+from db.ledger.states import MessageKind, MessageStatus
 
 
 class EditIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -34,14 +32,14 @@ class EditIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def _wanted(
-    status: Annotated[Status | None, QueryParameter(description="The ledger's status.")] = None,
-    kind: Annotated[messages.Kind | None, QueryParameter(description="Commands or events.")] = None,
+    status: Annotated[MessageStatus | None, QueryParameter(description="The ledger's status.")] = None,
+    kind: Annotated[MessageKind | None, QueryParameter(description="Commands or events.")] = None,
     type_: Annotated[Search | None, QueryParameter(name="type", description="The message's type.")] = None,
     tenant: Annotated[Search | None, QueryParameter(description="A tenant's slug.")] = None,
     error_class: Annotated[Search | None, QueryParameter(description="What went wrong last.")] = None,
     since: Annotated[Moment | None, QueryParameter(description="Written then or later.")] = None,
-) -> Filter:
-    return Filter(
+) -> MessageFilter:
+    return MessageFilter(
         status=status,
         kind=kind,
         type=type_ or None,
@@ -61,26 +59,26 @@ class MessageController(Controller):
     @get(opt=operator(), summary="List messages, newest first")
     async def index(
         self,
-        request: OperatorRequest,
-        wanted: NamedDependency[Filter],
+        request: ApiRequest,
+        wanted: NamedDependency[MessageFilter],
         limit: Limit = lists.DEFAULT_LIMIT,
         cursor: Cursor = None,
-    ) -> Page[Item]:
+    ) -> Page[MessageItem]:
         before: UUID | None = None
         if cursor is not None:
             (before,) = lists.decode(cursor, UUID)
         async with request.auth.database.shared() as connection:
-            found = await messages.find(connection, wanted, limit=limit + 1, before=before)
+            found = await ledger_lists.list_(connection, wanted, limit=limit + 1, before=before)
         items = found[:limit]
         return Page(items, lists.encode(items[-1].id) if len(found) > limit else None)
 
-    @get("/groups", opt=operator(), summary="Group messages that failed alike; parked ones by default")
-    async def groups(self, request: OperatorRequest, wanted: NamedDependency[Filter]) -> Page[Group]:
+    @get("/groups", opt=operator(), summary="MessageGroup messages that failed alike; parked ones by default")
+    async def groups(self, request: ApiRequest, wanted: NamedDependency[MessageFilter]) -> Page[MessageGroup]:
         async with request.auth.database.shared() as connection:
-            return Page(await messages.groups(connection, wanted, limit=lists.MAX_LIMIT), None)
+            return Page(await ledger_lists.list_groups(connection, wanted, limit=lists.MAX_LIMIT), None)
 
     @get("/{message_id:uuid}", opt=operator(), summary="Read a message")
-    async def read(self, request: OperatorRequest, message_id: FromPath[UUID]) -> Detail:
+    async def read(self, request: ApiRequest, message_id: FromPath[UUID]) -> MessageDetail:
         return await self._read(request, message_id)
 
     @post(
@@ -90,9 +88,9 @@ class MessageController(Controller):
         summary="Send a message again, under its own id",
     )
     async def replay(
-        self, request: OperatorRequest, message_id: FromPath[UUID], data: JSONBody[ReasonIn]
-    ) -> Detail:
-        return await self._act(request, message_id, data, remedies.replay_one)
+        self, request: ApiRequest, message_id: FromPath[UUID], data: JSONBody[ReasonIn]
+    ) -> MessageDetail:
+        return await self._act(request, message_id, data, messages.replay_one)
 
     @post(
         "/{message_id:uuid}/archive",
@@ -101,9 +99,9 @@ class MessageController(Controller):
         summary="Put a parked message away",
     )
     async def archive(
-        self, request: OperatorRequest, message_id: FromPath[UUID], data: JSONBody[ReasonIn]
-    ) -> Detail:
-        return await self._act(request, message_id, data, remedies.archive)
+        self, request: ApiRequest, message_id: FromPath[UUID], data: JSONBody[ReasonIn]
+    ) -> MessageDetail:
+        return await self._act(request, message_id, data, messages.archive)
 
     @post(
         "/{message_id:uuid}/restore",
@@ -112,9 +110,9 @@ class MessageController(Controller):
         summary="Take an archived message back among the parked ones",
     )
     async def restore(
-        self, request: OperatorRequest, message_id: FromPath[UUID], data: JSONBody[ReasonIn]
-    ) -> Detail:
-        return await self._act(request, message_id, data, remedies.restore)
+        self, request: ApiRequest, message_id: FromPath[UUID], data: JSONBody[ReasonIn]
+    ) -> MessageDetail:
+        return await self._act(request, message_id, data, messages.restore)
 
     @post(
         "/{message_id:uuid}/edit",
@@ -123,25 +121,22 @@ class MessageController(Controller):
         summary="Send a parked message again with other data, as a new one",
     )
     async def edit(
-        self, request: OperatorRequest, message_id: FromPath[UUID], data: JSONBody[EditIn]
-    ) -> Detail:
-        try:
-            async with request.auth.database.shared() as connection:
-                made = await remedies.edit(connection, message_id, data.payload, by=by(request, data.reason))
-        except ContractError as error:
-            raise invalid("payload", str(error)) from None
+        self, request: ApiRequest, message_id: FromPath[UUID], data: JSONBody[EditIn]
+    ) -> MessageDetail:
+        async with request.auth.database.shared() as connection:
+            made = await messages.edit(connection, message_id, data.payload, by(request, data.reason))
         return await self._read(request, made)
 
     async def _act(
-        self, request: OperatorRequest, message_id: UUID, data: ReasonIn, act: Callable[..., Awaitable[None]]
-    ) -> Detail:
+        self, request: ApiRequest, message_id: UUID, data: ReasonIn, act: Callable[..., Awaitable[None]]
+    ) -> MessageDetail:
         async with request.auth.database.shared() as connection:
-            await act(connection, message_id, by=by(request, data.reason))
+            await act(connection, message_id, by(request, data.reason))
         return await self._read(request, message_id)
 
-    async def _read(self, request: OperatorRequest, message_id: UUID) -> Detail:
+    async def _read(self, request: ApiRequest, message_id: UUID) -> MessageDetail:
         async with request.auth.database.shared() as connection:
-            found = await messages.read(connection, message_id)
+            found = await history.get(connection, message_id)
         if found is None:
-            raise Problem("not-found")
+            raise ProblemError("not-found")
         return found

@@ -1,29 +1,14 @@
 """``/cc/provisioner``: to pause the provisioners, all of them at once, and to let them go on."""
 
-from datetime import datetime
-
-import msgspec
 from litestar import Controller, get, post
 from litestar.params import JSONBody
 
-from api.access import operator
-from api.cc.acts import OperatorRequest, by
-from api.cc.messages import ReasonIn
-from db import switches
-from db.switches import Switch
-
-
-class PauseOut(msgspec.Struct, frozen=True):
-    """Whether the provisioners are paused, and who changed that last, when and why."""
-
-    paused: bool
-    reason: str | None
-    changed_by: str | None
-    changed_at: datetime | None
-
-    @classmethod
-    def of(cls, switch: Switch) -> "PauseOut":
-        return cls(switch.enabled, switch.reason, switch.changed_by, switch.changed_at)
+from api.cc.reasons import ReasonIn
+from api.gate.caller import ApiRequest, by
+from api.gate.rules import operator
+from db.control import provisioner
+from db.ledger import pause as pauses
+from db.ledger.pause import Pause
 
 
 class ProvisionerController(Controller):
@@ -33,16 +18,16 @@ class ProvisionerController(Controller):
     tags = ("Control center: messages",)
 
     @get(opt=operator(), summary="See whether the provisioners are paused")
-    async def read(self, request: OperatorRequest) -> PauseOut:
+    async def read(self, request: ApiRequest) -> Pause:
         async with request.auth.database.shared() as connection:
-            return PauseOut.of(await switches.read(connection))
+            return await pauses.get(connection)
 
     @post("/pause", opt=operator(), status_code=200, summary="Pause the provisioners")
-    async def pause(self, request: OperatorRequest, data: JSONBody[ReasonIn]) -> PauseOut:
+    async def pause(self, request: ApiRequest, data: JSONBody[ReasonIn]) -> Pause:
         async with request.auth.database.shared() as connection:
-            return PauseOut.of(await switches.pause(connection, by=by(request, data.reason)))
+            return await provisioner.pause(connection, by(request, data.reason))
 
     @post("/resume", opt=operator(), status_code=200, summary="Let the provisioners go on")
-    async def resume(self, request: OperatorRequest, data: JSONBody[ReasonIn]) -> PauseOut:
+    async def resume(self, request: ApiRequest, data: JSONBody[ReasonIn]) -> Pause:
         async with request.auth.database.shared() as connection:
-            return PauseOut.of(await switches.resume(connection, by=by(request, data.reason)))
+            return await provisioner.resume(connection, by(request, data.reason))

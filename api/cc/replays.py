@@ -9,13 +9,13 @@ from litestar.openapi import ResponseSpec
 from litestar.params import FromPath, JSONBody
 from msgspec import Meta
 
-from api.access import operator
-from api.cc.acts import OperatorRequest, by
-from api.fields import Reason, utc
-from api.problems import Problem, invalid
-from db import replays
-from db.messages import Filter
-from db.replays import Preview, Rate, Replay
+from api.gate.caller import ApiRequest, by
+from api.gate.rules import operator
+from api.web.fields import Reason, utc
+from db.control import replays
+from db.control.replays import Preview, Rate, Replay
+from db.errors import InvalidValueError, ProblemError
+from db.ledger.lists import MessageFilter
 
 
 class ReplayIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -29,7 +29,7 @@ class ReplayIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         rate: messages a second.
     """
 
-    filter: Filter
+    filter: MessageFilter
     reason: Reason | None = None
     dry_run: bool = False
     expected_count: Annotated[int, Meta(ge=0)] | None = None
@@ -48,10 +48,10 @@ class ReplayController(Controller):
         summary="Send many messages again, or count them",
         responses={200: ResponseSpec(Preview, description="A dry run: nothing was changed.")},
     )
-    async def create(self, request: OperatorRequest, data: JSONBody[ReplayIn]) -> Response[Replay | Preview]:
+    async def create(self, request: ApiRequest, data: JSONBody[ReplayIn]) -> Response[Replay | Preview]:
         wanted = data.filter
         if wanted.empty:
-            raise invalid("filter", "name at least one filter")
+            raise InvalidValueError("filter", "name at least one filter")
         if wanted.since is not None:
             wanted = msgspec.structs.replace(wanted, since=utc(wanted.since, "filter.since"))
         database = request.auth.database
@@ -59,22 +59,25 @@ class ReplayController(Controller):
             async with database.shared() as connection:
                 return Response(await replays.preview(connection, wanted), status_code=200)
         if data.reason is None:
-            raise invalid("reason", "say why")
+            raise InvalidValueError("reason", "say why")
         async with database.shared() as connection:
             started = await replays.start(
                 connection,
                 wanted,
+                by(request, data.reason),
                 rate=data.rate,
-                by=by(request, data.reason),
                 expected_count=data.expected_count,
             )
         headers = {"Location": f"/cc/replays/{started.id}"}
         return Response(started, status_code=202, headers=headers)
 
     @get("/{replay_id:uuid}", opt=operator(), summary="See how far a bulk replay is")
-    async def read(self, request: OperatorRequest, replay_id: FromPath[UUID]) -> Replay:
+    async def read(self, request: ApiRequest, replay_id: FromPath[UUID]) -> Replay:
         async with request.auth.database.shared() as connection:
-            return _found(await replays.read(connection, replay_id))
+            found = await replays.get(connection, replay_id)
+        if found is None:
+            raise ProblemError("not-found")
+        return found
 
     @delete(
         "/{replay_id:uuid}",
@@ -82,12 +85,6 @@ class ReplayController(Controller):
         status_code=200,
         summary="Cancel a bulk replay; what has been sent stays so",
     )
-    async def cancel(self, request: OperatorRequest, replay_id: FromPath[UUID]) -> Replay:
+    async def cancel(self, request: ApiRequest, replay_id: FromPath[UUID]) -> Replay:
         async with request.auth.database.shared() as connection:
-            return _found(await replays.cancel(connection, replay_id, by=by(request)))
-
-
-def _found(replay: Replay | None) -> Replay:
-    if replay is None:
-        raise Problem("not-found")
-    return replay
+            return await replays.cancel(connection, replay_id, by(request))

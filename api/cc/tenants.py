@@ -9,22 +9,24 @@ import msgspec
 from litestar import Controller, Response, delete, get, post
 from litestar.params import FromPath, JSONBody, QueryParameter
 
-from api import lists
-from api.access import operator
-from api.cc.acts import ACT, ActIn, OperatorRequest, ReasonParameter, by
-from api.fields import Line, Reason, Revision, Search, Slug
-from api.lists import Cursor, Limit, Page
-from api.problems import Problem, invalid
-from db import fleet, lifecycle, registry
+from api.cc.reasons import ACT, ActIn, ReasonParameter
+from api.gate.caller import ApiRequest, by
+from api.gate.rules import operator
+from api.web import lists
+from api.web.fields import Reason, Revision, Search, Slug
+from api.web.lists import Cursor, Limit, Page
 from db.audit import By
-from db.connection import Connection
-from db.fleet import Filter, KeyInfo
-from db.migrations import request as migrations
-from db.migrations.lineage import Lineage, UnknownRevision, lineage
-from db.names import NameRefused
-from db.registry import Status, Tenant
+from db.control import fleet, tenants
+from db.control.fleet import TenantFilter
+from db.errors import InvalidValueError
+from db.migrations.lineage import Lineage, lineage
+from db.names import Line
+from db.session.connection import Connection
 from db.settings import Settings
-from db.timeline import Step
+from db.tenants.keys import Key
+from db.tenants.registry import Tenant
+from db.tenants.states import TenantStatus
+from db.tenants.timeline import Step
 
 
 class FleetTenant(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,8 +39,8 @@ class FleetTenant(msgspec.Struct, frozen=True, kw_only=True):
     id: UUID
     slug: str
     name: str
-    status: Status
-    status_before: Status | None
+    status: TenantStatus
+    status_before: TenantStatus | None
     revision: str | None
     compatible_from: str | None
     version: int
@@ -55,7 +57,7 @@ class FleetTenantDetail(FleetTenant, frozen=True, kw_only=True):
     """A tenant with all that belongs to it: keys without their secrets, newest steps, oldest first."""
 
     hosts: list[str]
-    keys: list[KeyInfo]
+    keys: list[Key]
     timeline: list[Step]
 
 
@@ -89,11 +91,11 @@ class FleetController(Controller):
     @get(opt=operator(), summary="List tenants")
     async def index(
         self,
-        request: OperatorRequest,
+        request: ApiRequest,
         limit: Limit = lists.DEFAULT_LIMIT,
         cursor: Cursor = None,
         status: Annotated[
-            Status | None, QueryParameter(description="Purged ones are listed only when asked for.")
+            TenantStatus | None, QueryParameter(description="Purged ones are listed only when asked for.")
         ] = None,
         revision: Annotated[
             Revision | None, QueryParameter(description="`head`, a revision or the beginning of one.")
@@ -108,9 +110,9 @@ class FleetController(Controller):
             slug, last_id = lists.decode(cursor, Slug, UUID)
             after = (slug, last_id)
         async with request.auth.database.shared() as connection:
-            found = await fleet.tenants(
+            found = await fleet.list_(
                 connection,
-                Filter(status=status, revision=wanted, q=q or None),
+                TenantFilter(status=status, revision=wanted, q=q or None),
                 limit=limit + 1,
                 after=after,
             )
@@ -118,41 +120,37 @@ class FleetController(Controller):
         return Page(items, lists.encode(items[-1].slug, items[-1].id) if len(found) > limit else None)
 
     @get("/{slug:str}", opt=operator(), summary="See a tenant with all that belongs to it")
-    async def read(self, request: OperatorRequest, slug: FromPath[str]) -> FleetTenantDetail:
+    async def read(self, request: ApiRequest, slug: FromPath[str]) -> FleetTenantDetail:
         async with request.auth.database.shared() as connection:
-            tenant = await registry.find(connection, slug)
-            if tenant is None:
-                raise Problem("not-found")
-            belongings = await fleet.belongings(connection, tenant.id)
+            tenant = await tenants.get(connection, slug)
+            belongings = await fleet.get_belongings(connection, tenant)
         return FleetTenantDetail(
             **msgspec.structs.asdict(FleetTenant.of(tenant)), **msgspec.structs.asdict(belongings)
         )
 
     @post("/{slug:str}/suspend", opt=ACT, status_code=200, summary="Refuse a tenant's requests")
     async def suspend(
-        self, request: OperatorRequest, slug: FromPath[str], data: JSONBody[ActIn | None] = None
+        self, request: ApiRequest, slug: FromPath[str], data: JSONBody[ActIn | None] = None
     ) -> FleetTenant:
-        return await self._act(request, slug, data, lifecycle.suspend)
+        return await self._act(request, slug, data, tenants.suspend)
 
     @post("/{slug:str}/resume", opt=ACT, status_code=200, summary="Serve a suspended tenant again")
     async def resume(
-        self, request: OperatorRequest, slug: FromPath[str], data: JSONBody[ActIn | None] = None
+        self, request: ApiRequest, slug: FromPath[str], data: JSONBody[ActIn | None] = None
     ) -> FleetTenant:
-        return await self._act(request, slug, data, lifecycle.resume)
+        return await self._act(request, slug, data, tenants.resume)
 
     @delete("/{slug:str}", opt=ACT, summary="Delete a tenant; it can be restored for some days")
-    async def remove(
-        self, request: OperatorRequest, slug: FromPath[str], reason: ReasonParameter = None
-    ) -> None:
+    async def remove(self, request: ApiRequest, slug: FromPath[str], reason: ReasonParameter = None) -> None:
         settings: Settings = request.app.state.settings
         async with request.auth.database.shared() as connection:
-            await lifecycle.delete(connection, slug, by(request, reason), days=settings.purge_after_days)
+            await tenants.delete(connection, slug, by(request, reason), days=settings.purge_after_days)
 
     @post("/{slug:str}/restore", opt=ACT, status_code=200, summary="Make a deleted tenant what it was")
     async def restore(
-        self, request: OperatorRequest, slug: FromPath[str], data: JSONBody[ActIn | None] = None
+        self, request: ApiRequest, slug: FromPath[str], data: JSONBody[ActIn | None] = None
     ) -> FleetTenant:
-        return await self._act(request, slug, data, lifecycle.restore)
+        return await self._act(request, slug, data, tenants.restore)
 
     @post(
         "/{slug:str}/rename",
@@ -160,43 +158,31 @@ class FleetController(Controller):
         status_code=200,
         summary="Give a tenant another slug or name",
     )
-    async def rename(
-        self, request: OperatorRequest, slug: FromPath[str], data: JSONBody[RenameIn]
-    ) -> FleetTenant:
+    async def rename(self, request: ApiRequest, slug: FromPath[str], data: JSONBody[RenameIn]) -> FleetTenant:
         if data.slug is None and data.name is None:
-            raise invalid("slug", "a slug or a name is needed")
-        try:
-            async with request.auth.database.shared() as connection:
-                tenant = await lifecycle.rename(
-                    connection, slug, by(request, data.reason), new_slug=data.slug, name=data.name
-                )
-        except NameRefused as error:
-            raise invalid("slug", str(error)) from None
+            raise InvalidValueError("slug", "a slug or a name is needed")
+        async with request.auth.database.shared() as connection:
+            tenant = await tenants.rename(
+                connection, slug, by(request, data.reason), new_slug=data.slug, name=data.name
+            )
         return FleetTenant.of(tenant)
 
     @post("/{slug:str}/migrate", opt=ACT, status_code=202, summary="Ask for a tenant's migration")
     async def migrate(
-        self, request: OperatorRequest, slug: FromPath[str], data: JSONBody[MigrateIn | None] = None
+        self, request: ApiRequest, slug: FromPath[str], data: JSONBody[MigrateIn | None] = None
     ) -> Response[MigrateOut]:
         wanted = data or MigrateIn()
-        try:
-            async with request.auth.database.shared() as connection:
-                command = await migrations.migrate(
-                    connection,
-                    slug,
-                    by(request, wanted.reason),
-                    _lineage(request),
-                    revision=wanted.revision,
-                )
-        except UnknownRevision as error:
-            raise invalid("revision", str(error)) from None
+        async with request.auth.database.shared() as connection:
+            command = await tenants.migrate(
+                connection, slug, by(request, wanted.reason), _lineage(request), revision=wanted.revision
+            )
         return Response(
             MigrateOut(command.id), status_code=202, headers={"Location": f"/cc/tenants/{command.subject}"}
         )
 
     async def _act(
         self,
-        request: OperatorRequest,
+        request: ApiRequest,
         slug: str,
         data: ActIn | None,
         act: Callable[[Connection, str, By], Awaitable[Tenant]],
@@ -205,6 +191,6 @@ class FleetController(Controller):
             return FleetTenant.of(await act(connection, slug, by(request, (data or ActIn()).reason)))
 
 
-def _lineage(request: OperatorRequest) -> Lineage:
+def _lineage(request: ApiRequest) -> Lineage:
     settings: Settings = request.app.state.settings
     return lineage("tenant", settings.alembic_config)

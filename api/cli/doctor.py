@@ -4,10 +4,12 @@ import click
 import msgspec
 
 from api.cli import shell
-from db import bootstrap, hardening, names, rights, switches
-from db.connection import Connection
+from db import names
+from db.ledger import pause
 from db.migrations.lineage import lineage
 from db.migrations.run import current_revision
+from db.server import hardening, rights, version
+from db.session.connection import Connection
 from db.settings import Settings
 
 
@@ -62,13 +64,11 @@ _SETTINGS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_t
 async def _app(connection: Connection) -> list[Finding]:
     found = []
     try:
-        bootstrap.check_version(
-            await connection.fetchval("SELECT current_setting('server_version_num')::int")
-        )
-    except bootstrap.UnsupportedServer as error:
+        await version.check(connection)
+    except version.UnsupportedServerError as error:
         found.append(Finding("server version", str(error), "a reused plan runs under another role's rights"))
     row = await connection.fetchrow(_ATTRIBUTES)
-    assert row is not None  # noqa: S101 - whoever is logged in is there
+    assert row is not None  # whoever is logged in is there
     found += [
         Finding("API login", f"has {attribute.removeprefix('rol')}", "more than the API ever needs")
         for attribute in ("rolsuper", "rolbypassrls", "rolcreaterole", "rolcreatedb", "rolreplication")
@@ -113,7 +113,7 @@ async def _app(connection: Connection) -> list[Finding]:
 async def _owner(connection: Connection, config: Settings) -> list[Finding]:
     found = []
     row = await connection.fetchrow(_ATTRIBUTES)
-    assert row is not None  # noqa: S101 - whoever is logged in is there
+    assert row is not None  # whoever is logged in is there
     if row["rolsuper"]:
         found.append(Finding("owner", "is a superuser", "a tenant's function runs with all rights"))
     if not row["rolcreaterole"]:
@@ -126,7 +126,7 @@ async def _owner(connection: Connection, config: Settings) -> list[Finding]:
         )
     if await connection.fetchval(
         "SELECT to_regclass('shared.switches') IS NOT NULL"
-    ) and await switches.paused(connection):
+    ) and await pause.is_paused(connection):
         found.append(Finding("provisioners", "are paused", "nothing; commands wait until somebody resumes"))
     limit = await connection.fetchval("SELECT current_setting('max_connections')::int")
     if limit < config.connections:

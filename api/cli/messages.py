@@ -1,24 +1,24 @@
-"""``litestar messages``: looks at the ledger, sends messages again, pauses and resumes the provisioners."""
+"""``litestar messages``: looks at the ledger, and sends messages again."""
 
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, BinaryIO, Final, TypeVar
+from typing import Any, BinaryIO, Final
 from uuid import UUID
 
 import click
 import msgspec
 
 from api.cli import shell
-from db import messages, remedies, replays, switches
-from db.connection import Connection
-from db.contracts import ContractError
-from db.messages import Detail, Filter, Group, Item
-from db.remedies import NoMessage, Refused
-from db.replays import CountMismatch, Replay
-
-T = TypeVar("T")
+from api.cli.provisioner import pause_command, resume_command
+from db.control import messages, replays
+from db.control.messages import UnknownMessageError
+from db.control.replays import Replay
+from db.ledger import history, lists
+from db.ledger.history import MessageDetail
+from db.ledger.lists import MessageFilter, MessageGroup, MessageItem
+from db.session.connection import Connection
 
 _PAGE: Final = 500
 _STEP: Final = 0.1
@@ -30,15 +30,9 @@ def messages_group() -> None:
     """The ledger's messages. Needs OWNER_DATABASE_URL."""
 
 
-def _reason(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
-    if value is not None and not value.strip():
-        raise click.BadParameter("say why")
-    return value
+messages_group.add_command(pause_command)
+messages_group.add_command(resume_command)
 
-
-reason_option = click.option(
-    "--reason", required=True, callback=_reason, help="Why; it is kept in the audit log."
-)
 
 _FILTERS: Final = {
     "status": "The ledger's status, such as parked.",
@@ -57,25 +51,13 @@ def _filter_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def _filter(given: dict[str, str | None]) -> Filter:
+def _filter(given: dict[str, str | None]) -> MessageFilter:
     try:
-        return msgspec.convert({name: value for name, value in given.items() if value}, Filter, strict=False)
+        return msgspec.convert(
+            {name: value for name, value in given.items() if value}, MessageFilter, strict=False
+        )
     except msgspec.ValidationError as error:
         raise click.UsageError(f"filter: {error}") from error
-
-
-def _run(work: Callable[[Connection], Awaitable[T]]) -> T:
-    """Run work in a transaction of its own; what cannot be done ends with exit code 1."""
-
-    async def transaction(connection: Connection) -> T:
-        async with connection.transaction():
-            return await work(connection)
-
-    url = shell.required(shell.configured(), "owner_database_url")
-    try:
-        return shell.run(shell.connected(url, transaction))
-    except (NoMessage, Refused, CountMismatch, ContractError) as error:
-        raise shell.Failed(str(error)) from error
 
 
 @messages_group.command("list")
@@ -86,18 +68,18 @@ def list_(*, limit: int, as_json: bool, **given: str | None) -> None:
     """List messages, newest first."""
     wanted = _filter(given)
 
-    async def work(connection: Connection) -> list[Item]:
-        found: list[Item] = []
+    async def work(connection: Connection) -> list[MessageItem]:
+        found: list[MessageItem] = []
         while len(found) < limit:
             size = min(_PAGE, limit - len(found))
             before = found[-1].id if found else None
-            page = await messages.find(connection, wanted, limit=size, before=before)
+            page = await lists.list_(connection, wanted, limit=size, before=before)
             found += page
             if len(page) < size:
                 break
         return found
 
-    found = _run(work)
+    found = shell.act(work)
     shell.show(found, as_json=as_json, text="\n".join(map(_line, found)) or "no message")
 
 
@@ -107,7 +89,7 @@ def list_(*, limit: int, as_json: bool, **given: str | None) -> None:
 def groups(*, as_json: bool, **given: str | None) -> None:
     """Group messages that failed alike: those that are parked, unless --status says otherwise."""
     wanted = _filter(given)
-    found = _run(lambda connection: messages.groups(connection, wanted))
+    found = shell.act(lambda connection: lists.list_groups(connection, wanted))
     shell.show(found, as_json=as_json, text="\n".join(map(_group, found)) or "no message")
 
 
@@ -116,7 +98,7 @@ def groups(*, as_json: bool, **given: str | None) -> None:
 @shell.json_option
 def show(*, message_id: UUID, as_json: bool) -> None:
     """Show the message MESSAGE_ID: payload, failure and timeline."""
-    found = _run(partial(_read, message_id=message_id))
+    found = shell.act(partial(_read, message_id=message_id))
     shell.show(found, as_json=as_json, text=_page(found))
 
 
@@ -128,7 +110,7 @@ def show(*, message_id: UUID, as_json: bool) -> None:
 @click.option(
     "--rate", type=click.IntRange(1, 1000), default=replays.DEFAULT_RATE, help="Messages a second, at most."
 )
-@click.option("--reason", callback=_reason, help="Why; it is kept in the audit log.")
+@shell.reason_option
 @shell.json_option
 def replay(
     *,
@@ -150,21 +132,21 @@ def replay(
         raise click.UsageError("Missing option '--reason'.")
     if message_id is not None:
         _act(
-            partial(remedies.replay_one, message_id=message_id, by=shell.by(reason)),
+            lambda connection: messages.replay_one(connection, message_id, shell.by(reason)),
             message_id,
             as_json=as_json,
         )
         return
     wanted = _filter(dict(map(_pair, filters)))
     if dry_run:
-        preview = _run(lambda connection: replays.preview(connection, wanted))
+        preview = shell.act(lambda connection: replays.preview(connection, wanted))
         sample = "\n".join(map(_line, preview.sample))
         text = f"{preview.count} messages would be sent again\n{sample}".rstrip()
         shell.show(preview, as_json=as_json, text=text)
         return
-    started = _run(
+    started = shell.act(
         lambda connection: replays.start(
-            connection, wanted, rate=rate, by=shell.by(reason), expected_count=expected_count
+            connection, wanted, shell.by(reason), rate=rate, expected_count=expected_count
         )
     )
     url = shell.required(shell.configured(), "owner_database_url")
@@ -176,26 +158,34 @@ def replay(
 
 @messages_group.command("archive")
 @click.argument("message_id", type=click.UUID)
-@reason_option
+@shell.needed_reason_option
 @shell.json_option
 def archive(*, message_id: UUID, reason: str, as_json: bool) -> None:
     """Put the parked message MESSAGE_ID away."""
-    _act(partial(remedies.archive, message_id=message_id, by=shell.by(reason)), message_id, as_json=as_json)
+    _act(
+        lambda connection: messages.archive(connection, message_id, shell.by(reason)),
+        message_id,
+        as_json=as_json,
+    )
 
 
 @messages_group.command("restore")
 @click.argument("message_id", type=click.UUID)
-@reason_option
+@shell.needed_reason_option
 @shell.json_option
 def restore(*, message_id: UUID, reason: str, as_json: bool) -> None:
     """Take the archived message MESSAGE_ID back among the parked ones."""
-    _act(partial(remedies.restore, message_id=message_id, by=shell.by(reason)), message_id, as_json=as_json)
+    _act(
+        lambda connection: messages.restore(connection, message_id, shell.by(reason)),
+        message_id,
+        as_json=as_json,
+    )
 
 
 @messages_group.command("edit")
 @click.argument("message_id", type=click.UUID)
 @click.argument("payload", type=click.File("rb"), default="-")
-@reason_option
+@shell.needed_reason_option
 @shell.json_option
 def edit(*, message_id: UUID, payload: BinaryIO, reason: str, as_json: bool) -> None:
     """Send the parked message MESSAGE_ID again with other data, as a new one; show that.
@@ -207,11 +197,11 @@ def edit(*, message_id: UUID, payload: BinaryIO, reason: str, as_json: bool) -> 
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise click.UsageError(f"payload: {error}") from error
 
-    async def act(connection: Connection) -> Detail:
-        made = await remedies.edit(connection, message_id, content, by=shell.by(reason))
+    async def act(connection: Connection) -> MessageDetail:
+        made = await messages.edit(connection, message_id, content, shell.by(reason))
         return await _read(connection, message_id=made)
 
-    found = _run(act)
+    found = shell.act(act)
     shell.show(found, as_json=as_json, text=_line(found))
 
 
@@ -220,28 +210,8 @@ def edit(*, message_id: UUID, payload: BinaryIO, reason: str, as_json: bool) -> 
 @shell.json_option
 def cancel(*, replay_id: UUID, as_json: bool) -> None:
     """Cancel the bulk replay REPLAY_ID; what has been sent stays so."""
-    found = _run(lambda connection: replays.cancel(connection, replay_id, by=shell.by()))
-    if found is None:
-        raise shell.Failed(f"no replay {replay_id}")
+    found = shell.act(lambda connection: replays.cancel(connection, replay_id, shell.by()))
     shell.show(found, as_json=as_json, text=_progress(found))
-
-
-@messages_group.command("pause")
-@reason_option
-@shell.json_option
-def pause(*, reason: str, as_json: bool) -> None:
-    """Pause the provisioners: commands wait, events go on, what is in hand is finished."""
-    switch = _run(partial(switches.pause, by=shell.by(reason)))
-    shell.show({"paused": switch.enabled, "reason": switch.reason}, as_json=as_json, text="paused")
-
-
-@messages_group.command("resume")
-@reason_option
-@shell.json_option
-def resume(*, reason: str, as_json: bool) -> None:
-    """Let the provisioners go on."""
-    switch = _run(partial(switches.resume, by=shell.by(reason)))
-    shell.show({"paused": switch.enabled, "reason": switch.reason}, as_json=as_json, text="resumed")
 
 
 async def _follow(connection: Connection, *, replay: Replay) -> Replay:
@@ -250,9 +220,9 @@ async def _follow(connection: Connection, *, replay: Replay) -> Replay:
     with click.progressbar(length=replay.count, label=label, file=sys.stderr) as bar:
         while replay.status == "running":
             await replays.advance(connection)
-            now = await replays.read(connection, replay.id)
+            now = await replays.get(connection, replay.id)
             if now is None:
-                raise shell.Failed(f"replay {replay.id} is gone")
+                raise shell.ShellError(f"replay {replay.id} is gone")
             bar.update(now.done + now.skipped - bar.pos)
             replay = now
             if replay.status == "running":
@@ -261,18 +231,18 @@ async def _follow(connection: Connection, *, replay: Replay) -> Replay:
 
 
 def _act(work: Callable[[Connection], Awaitable[Any]], message_id: UUID, *, as_json: bool) -> None:
-    async def act(connection: Connection) -> Detail:
+    async def act(connection: Connection) -> MessageDetail:
         await work(connection)
         return await _read(connection, message_id=message_id)
 
-    found = _run(act)
+    found = shell.act(act)
     shell.show(found, as_json=as_json, text=_line(found))
 
 
-async def _read(connection: Connection, *, message_id: UUID) -> Detail:
-    found = await messages.read(connection, message_id)
+async def _read(connection: Connection, *, message_id: UUID) -> MessageDetail:
+    found = await history.get(connection, message_id)
     if found is None:
-        raise NoMessage(f"no message {message_id}")
+        raise UnknownMessageError(message_id)
     return found
 
 
@@ -284,7 +254,7 @@ def _pair(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _line(item: Item) -> str:
+def _line(item: MessageItem) -> str:
     return f"{item.id}  {item.status:10} {item.type:26} {item.tenant or '-':20} {item.error_class or ''}".rstrip()
 
 
@@ -292,12 +262,12 @@ def _progress(replay: Replay) -> str:
     return f"{replay.status}: {replay.done} of {replay.count} sent again, {replay.skipped} passed over"
 
 
-def _group(group: Group) -> str:
+def _group(group: MessageGroup) -> str:
     place = f"{group.error_class or '-'} at {group.frame or '-'}"
     return f"{group.count:6}  {group.type}  {place}\n        {group.sample}  {group.error or ''}".rstrip()
 
 
-def _page(found: Detail) -> str:
+def _page(found: MessageDetail) -> str:
     parts = [_line(found), f"attempts {found.attempts}, replays {found.replays}"]
     if found.last_error:
         parts.append(f"\n{found.last_error}")

@@ -4,7 +4,7 @@ import asyncio
 import getpass
 import os
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 import asyncpg
@@ -13,7 +13,8 @@ import msgspec
 
 from db import settings
 from db.audit import By
-from db.connection import Connection
+from db.errors import TenantryError
+from db.session.connection import Connection
 from db.settings import Settings, SettingsError
 
 T = TypeVar("T")
@@ -21,7 +22,19 @@ T = TypeVar("T")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
-class Failed(click.ClickException):
+def _said(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not value.strip():
+        raise click.BadParameter("say why")
+    return value
+
+
+reason_option = click.option("--reason", callback=_said, help="Why; it is kept in the audit log.")
+needed_reason_option = click.option(
+    "--reason", required=True, callback=_said, help="Why; it is kept in the audit log."
+)
+
+
+class ShellError(click.ClickException):
     """A command could not do its work; exit code 1."""
 
 
@@ -62,12 +75,16 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     """Run a command's work.
 
     Raises:
-        Failed: PostgreSQL cannot be reached, or refused (exit code 1).
+        click.UsageError: what was asked for cannot be (exit code 2).
+        ShellError: it could not be done, or PostgreSQL cannot be reached (exit code 1).
     """
     try:
         return asyncio.run(work)
+    except TenantryError as error:
+        wrong = click.UsageError if error.exit_code == click.UsageError.exit_code else ShellError
+        raise wrong(str(error)) from error
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-        raise Failed(f"PostgreSQL: {error}") from error
+        raise ShellError(f"PostgreSQL: {error}") from error
 
 
 async def connected(url: str, work: Callable[[Connection], Coroutine[Any, Any, T]]) -> T:
@@ -77,6 +94,16 @@ async def connected(url: str, work: Callable[[Connection], Coroutine[Any, Any, T
         return await work(connection)
     finally:
         await connection.close()
+
+
+def act(work: Callable[[Connection], Awaitable[T]]) -> T:
+    """Run ``work`` as the owner, in a transaction; errors are those of `run`."""
+
+    async def transaction(connection: Connection) -> T:
+        async with connection.transaction():
+            return await work(connection)
+
+    return run(connected(required(configured(), "owner_database_url"), transaction))
 
 
 def show(value: Any, *, as_json: bool, text: str) -> None:

@@ -9,12 +9,12 @@ import sys
 import asyncpg
 import msgspec
 
-from db.bootstrap import UnsupportedServer
-from db.local.environment import ConfigurationError, read_configuration
-from db.local.launch import PR_SET_PDEATHSIG
-from db.local.lock import InUseError
-from db.local.process import ProcessError
-from db.local.supervisor import Supervisor
+from db.local.processes.launch import PR_SET_PDEATHSIG
+from db.local.processes.lock import InUseError
+from db.local.processes.process import ProcessError
+from db.local.run.environment import ConfigurationError, read_configuration
+from db.local.run.supervisor import Supervisor
+from db.server.version import UnsupportedServerError
 from db.settings import SettingsError
 
 _EXPECTED = (
@@ -22,7 +22,7 @@ _EXPECTED = (
     SettingsError,
     InUseError,
     ProcessError,
-    UnsupportedServer,
+    UnsupportedServerError,
     asyncpg.PostgresError,
     msgspec.DecodeError,
     OSError,

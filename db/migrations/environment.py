@@ -19,17 +19,24 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from db import names, rights, roles
-from db.connection import SESSION
-from db.migrations.lineage import ALIASES, Name, lineage, narrow
+from db import (
+    domain,  # noqa: F401 - its tables join the metadata
+    names,
+)
+from db.migrations.lineage import ALIASES, LineageName, UnknownRevisionError, lineage, narrow
 from db.migrations.online import migrated
 from db.migrations.render import render
-from db.migrations.run import SHARED_LOCK, current_revision, record_revision
+from db.migrations.run import current_revision, record_revision
+from db.models import access  # noqa: F401
+from db.models.base import Base
 from db.models.shared import Shared
-from db.models.tenant import Base
+from db.server import rights, roles
+from db.session import locks
+from db.session.connection import SESSION
 from db.settings import Settings, SettingsError
+from db.tenants import registry
 
-METADATA: Final[dict[Name, MetaData]] = {"shared": Shared.metadata, "tenant": Base.metadata}
+METADATA: Final[dict[LineageName, MetaData]] = {"shared": Shared.metadata, "tenant": Base.metadata}
 _TRUE: Final = frozenset({"true", "1", "yes", "on"})
 _FALSE: Final = frozenset({"false", "0", "no", "off", ""})
 
@@ -37,7 +44,7 @@ _FALSE: Final = frozenset({"false", "0", "no", "off", ""})
 class Target(msgspec.Struct, frozen=True):
     """A schema that a command is for."""
 
-    lineage: Name
+    lineage: LineageName
     schema: str
     label: str
     tenant_id: UUID | None = None
@@ -62,7 +69,7 @@ class Arguments(msgspec.Struct, frozen=True):
         flag = given.get("dry_run", "false").casefold()
         if flag not in _TRUE | _FALSE:
             raise CommandError(f"-x dry_run={given['dry_run']}: expected True or False")
-        return cls(tenant=given.get("tenant", "").casefold() or None, dry_run=flag in _TRUE)
+        return cls(tenant=names.folded(given.get("tenant", "")) or None, dry_run=flag in _TRUE)
 
 
 async def run(
@@ -91,7 +98,7 @@ async def run(
         raise CommandError(str(error)) from error
 
 
-def _print_sql(environment: EnvironmentContext, name: Name, start: str | None = None) -> None:
+def _print_sql(environment: EnvironmentContext, name: LineageName, start: str | None = None) -> None:
     """Print a command's SQL: Alembic's offline mode, in the dialect that the online run speaks."""
     narrow(environment.script, name)
     environment.configure(
@@ -131,16 +138,14 @@ class _Fleet:
 
     async def compare(self, arguments: Arguments) -> None:
         """Make a new revision; autogenerate compares the models with a scratch schema at head."""
-        name: Name = "shared" if arguments.tenant in ALIASES else "tenant"
+        name: LineageName = "shared" if arguments.tenant in ALIASES else "tenant"
         if arguments.tenant and name == "tenant":
             raise CommandError("a revision is for all tenants: leave -x tenant out, or say -x tenant=shared")
         script = render(self.lineages[name], None, self.lineages[name].head)
         scratch = names.new_schema_name()
         async with self._connect("shared" if name == "shared" else scratch) as connection:
             if name == "tenant":
-                driver = await connection.get_raw_connection()
-                raw = driver.driver_connection
-                assert raw is not None  # noqa: S101 - a connection just made
+                raw = await _raw(connection)
                 await connection.execute(text("SELECT 1"))  # begins SQLAlchemy's transaction
                 await raw.execute(f"CREATE SCHEMA {names.quoted(scratch)};{script.sql}")
             await connection.run_sync(self._alembic, Target(name, scratch, name))
@@ -166,7 +171,7 @@ class _Fleet:
     def _shared_knows(self, revision: str) -> bool:
         try:
             self.lineages["shared"].resolve(revision)
-        except LookupError:
+        except UnknownRevisionError:
             return False
         return True
 
@@ -179,22 +184,13 @@ class _Fleet:
         async with self._connect("shared") as connection:
             if await connection.scalar(text("SELECT to_regclass('shared.tenants')")) is None:
                 return []
-            rows = await connection.execute(
-                text(
-                    "SELECT t.id, t.slug, t.schema_name FROM shared.tenants t"
-                    " JOIN pg_catalog.pg_namespace n ON n.nspname = t.schema_name"
-                    " WHERE t.status <> 'purged' AND t.slug = coalesce(:slug, t.slug) ORDER BY t.slug"
-                ).bindparams(slug=slug)
-            )
-            return [Target("tenant", row.schema_name, row.slug, row.id) for row in rows]
+            tenants = await registry.list_with_schema(await _raw(connection), slug)
+            return [Target("tenant", tenant.schema_name, tenant.slug, tenant.id) for tenant in tenants]
 
     async def _run(self, target: Target, *, dry_run: bool) -> None:
         if dry_run:
             async with self._connect(target.schema) as connection:
-                driver = await connection.get_raw_connection()
-                raw = driver.driver_connection
-                assert raw is not None  # noqa: S101 - a connection just made
-                start = await current_revision(raw, target.schema)
+                start = await current_revision(await _raw(connection), target.schema)
             self.environment.config.print_stdout("-- %s, at %s", target.label, start or "base")
             _print_sql(self.environment, target.lineage, start or "base")
             return
@@ -263,7 +259,7 @@ class _Fleet:
         """Take the target's lock for the session, so that it outlives a revision's own commits."""
         wait = int(self.settings.tenant_lock_wait * 1000)
         ddl_wait = int(self.settings.migration_lock_timeout * 1000)
-        key = str(SHARED_LOCK) if target.tenant_id is None else "hashtextextended(:id, 0)"
+        key = str(locks.SHARED) if target.tenant_id is None else locks.tenant(":id")
         await connection.execute(text(f"SET lock_timeout = {wait}"))
         try:
             statement = text(f"SELECT pg_advisory_lock({key})")
@@ -276,6 +272,13 @@ class _Fleet:
             ) from error
         await connection.execute(text(f"SET lock_timeout = {ddl_wait}"))
         await connection.commit()
+
+
+async def _raw(connection: AsyncConnection) -> Any:
+    """Return asyncpg's own connection."""
+    driver = await connection.get_raw_connection()
+    assert driver.driver_connection is not None  # a connection just made
+    return driver.driver_connection
 
 
 def _only_shared(name: str | None, kind: str, _: Mapping[str, Any]) -> bool:

@@ -3,7 +3,7 @@
 import hashlib
 from typing import Final
 
-from db.connection import Connection
+from db.session.connection import Connection
 
 _STRUCTURE: Final = """
 WITH own AS (SELECT $1::regnamespace::oid AS schema)

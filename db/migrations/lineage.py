@@ -8,13 +8,18 @@ from alembic.config import Config
 from alembic.script import Script, ScriptDirectory
 from alembic.util import CommandError
 
-Name = Literal["shared", "tenant"]
+from db.errors import InvalidValueError
+
+LineageName = Literal["shared", "tenant"]
 ALIASES: Final = frozenset({"shared", "public"})
 """What ``-x tenant=`` may say for the shared lineage."""
 
 
-class UnknownRevision(LookupError):  # noqa: N818 - reads as what was met
+class UnknownRevisionError(InvalidValueError):
     """A revision that this release's lineage does not have."""
+
+    def __init__(self, lineage: str, revision: str) -> None:
+        super().__init__("revision", f"the {lineage} lineage has no revision {revision!r}")
 
 
 class Lineage:
@@ -25,8 +30,8 @@ class Lineage:
         config: Alembic's configuration file.
     """
 
-    def __init__(self, name: Name, config: Path) -> None:
-        self.name: Name = name
+    def __init__(self, name: LineageName, config: Path) -> None:
+        self.name: LineageName = name
         self.script = ScriptDirectory.from_config(Config(config))
         narrow(self.script, name)
         newest_first = list(self.script.walk_revisions())
@@ -50,25 +55,25 @@ class Lineage:
         """Return how far along the chain ``revision`` is, from 0.
 
         Raises:
-            UnknownRevision: it is not of this lineage.
+            UnknownRevisionError: it is not of this lineage.
         """
         try:
             return self._positions[revision]
         except KeyError:
-            raise UnknownRevision(f"the {self.name} lineage has no revision {revision!r}") from None
+            raise UnknownRevisionError(self.name, revision) from None
 
     def resolve(self, text: str) -> str:
         """Return the full id of ``text``: ``head``, an id or the beginning of one.
 
         Raises:
-            UnknownRevision: nothing, or more than one, is meant by it.
+            UnknownRevisionError: nothing, or more than one, is meant by it.
         """
         try:
             found = self.script.get_revision(text)
         except CommandError as error:
-            raise UnknownRevision(f"the {self.name} lineage has no revision {text!r}") from error
+            raise UnknownRevisionError(self.name, text) from error
         if found is None:  # `base`
-            raise UnknownRevision(f"the {self.name} lineage has no revision {text!r}")
+            raise UnknownRevisionError(self.name, text)
         return found.revision
 
     def compatible_from(self, revision: str) -> str:
@@ -79,7 +84,7 @@ class Lineage:
         """Return the revisions after ``start`` (None: from nothing) up to ``end``, oldest first.
 
         Raises:
-            UnknownRevision: either is not of this lineage.
+            UnknownRevisionError: either is not of this lineage.
             ValueError: ``end`` is older than ``start``.
         """
         first = 0 if start is None else self.position(start) + 1
@@ -89,7 +94,7 @@ class Lineage:
         return self.revisions[first:last]
 
 
-def narrow(script: ScriptDirectory, name: Name) -> None:
+def narrow(script: ScriptDirectory, name: LineageName) -> None:
     """Make a script directory, read from alembic.ini with both lineages, see one of them only."""
     script.version_locations = [str(Path(script.dir) / "versions" / name)]
     script.__dict__.pop("_version_locations", None)  # Alembic memoises it
@@ -97,6 +102,6 @@ def narrow(script: ScriptDirectory, name: Name) -> None:
 
 
 @cache
-def lineage(name: Name, config: Path) -> Lineage:
+def lineage(name: LineageName, config: Path) -> Lineage:
     """Return the lineage ``name``, read once a process."""
     return Lineage(name, config)

@@ -21,16 +21,20 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from db import names, registry, roles
-from db.connection import SESSION, Connection
-from db.contracts import Migrated
+from db import names
+from db.ledger.contracts import Migrated
 from db.migrations.lineage import Lineage
 from db.migrations.render import is_online
 from db.migrations.run import MigrationError, record_revision
-from db.registry import Tenant
+from db.server import roles
+from db.session import locks
+from db.session.connection import SESSION, Connection
+from db.tenants import registry
+from db.tenants.registry import Tenant
 
-_LOCK: Final = "SELECT pg_try_advisory_lock(hashtextextended(:id, 0))"
-_UNLOCK: Final = "SELECT pg_advisory_unlock(hashtextextended(:id, 0))"
+_KEY: Final = locks.tenant(":id")
+_LOCK: Final = f"SELECT pg_try_advisory_lock({_KEY})"
+_UNLOCK: Final = f"SELECT pg_advisory_unlock({_KEY})"
 
 
 class Online:
@@ -104,7 +108,7 @@ class Online:
             await roles.grant_schema(connection, tenant.schema_name)
             await migrated(connection, tenant.id, self._lineage, revision, caused_by=caused_by)
 
-        assert ctx.connection is not None  # noqa: S101 - an online run
+        assert ctx.connection is not None  # an online run
         driver: Any = ctx.connection.connection.dbapi_connection
         driver.run_async(record)
 

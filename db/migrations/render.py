@@ -19,6 +19,7 @@ from sqlalchemy import Dialect, TextClause
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.sql.base import Executable
 
+from db.errors import TenantryError
 from db.migrations.lineage import Lineage
 
 DIALECT: Final[Dialect] = PGDialect_asyncpg()  # type: ignore[no-untyped-call]
@@ -35,11 +36,11 @@ _OPAQUE: Final = re.compile(
 _ENDS_TRANSACTION: Final = frozenset({"begin", "start", "commit", "end", "rollback", "abort", "prepare"})
 
 
-class RenderRefused(Exception):  # noqa: N818 - reads as what happened to the revision
+class RenderError(TenantryError):
     """A revision cannot be run as a rendered script; the message says why and what to do instead."""
 
 
-class NeedsOnline(RenderRefused):
+class NeedsOnlineError(RenderError):
     """A revision declares ``online = True``, so existing schemas take Alembic's online path."""
 
 
@@ -67,13 +68,13 @@ def render(lineage: Lineage, start: str | None, end: str) -> Rendered:
         end: where it shall be.
 
     Raises:
-        NeedsOnline: one of them declares it, and the schema is not empty.
-        RenderRefused: one would not do the same as a script.
+        NeedsOnlineError: one of them declares it, and the schema is not empty.
+        RenderError: one would not do the same as a script.
         UnknownRevision: either end is not of the lineage.
     """
     online = {script.revision for script in lineage.path(start, end) if is_online(script.module)}
     if online and start is not None:
-        raise NeedsOnline(f"{', '.join(sorted(online))} must run online")
+        raise NeedsOnlineError(f"{', '.join(sorted(online))} must run online")
 
     def steps(heads: Any, _: MigrationContext) -> Iterable[RevisionStep]:
         for step in lineage.script._upgrade_revs(end, heads):  # noqa: SLF001 - as alembic.command does
@@ -146,7 +147,7 @@ def _watch(context: MigrationContext) -> None:
 def _check_binds(clause: TextClause) -> None:
     missing = [name for name, bind in clause._bindparams.items() if bind.required]  # noqa: SLF001
     if missing:
-        raise RenderRefused(
+        raise RenderError(
             f":{missing[0]} in SQL text is a parameter without a value, and would be rendered as NULL; "
             f"write \\:{missing[0]} for a colon"
         )
@@ -155,10 +156,10 @@ def _check_binds(clause: TextClause) -> None:
 def _check_text(sql: str) -> None:
     bare = _OPAQUE.sub(" ", sql)
     if re.search(r"\bconcurrently\b", bare, re.IGNORECASE):
-        raise RenderRefused(
+        raise RenderError(
             "CONCURRENTLY cannot run in a transaction: declare online = True and an upgrade_empty() without"
         )
     for statement in bare.split(";"):
         words = statement.split(maxsplit=2)
         if words and words[0].casefold() in _ENDS_TRANSACTION:
-            raise RenderRefused(f"{words[0].upper()}: a revision runs within its caller's transaction")
+            raise RenderError(f"{words[0].upper()}: a revision runs within its caller's transaction")

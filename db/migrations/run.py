@@ -1,22 +1,18 @@
 """Running migrations: the shared lineage under its lock, and a tenant's script in its transaction."""
 
-from typing import Final
 from uuid import UUID
 
-from db import rights, roles
-from db.connection import Connection
+from db.errors import TenantryError
 from db.migrations.lineage import Lineage
 from db.migrations.render import Rendered, render
 from db.names import SchemaName, quoted, schema_name
-
-SHARED_LOCK: Final = 7_302_845_120_000
-"""Advisory lock of whoever migrates the shared lineage."""
-
-TRY_TENANT_LOCK: Final = "SELECT pg_try_advisory_xact_lock(hashtextextended($1::text, 0))"
-"""Takes a tenant's advisory lock for the transaction, or answers false; $1 is the tenant's id."""
+from db.server import rights, roles
+from db.session import locks
+from db.session.connection import Connection
+from db.tenants import registry
 
 
-class MigrationError(Exception):
+class MigrationError(TenantryError):
     """A schema is not where the registry or the script takes it to be."""
 
 
@@ -43,7 +39,7 @@ async def upgrade_shared(connection: Connection, lineage: Lineage, *, regrant: b
         The revision ``shared`` is at; one that this release does not know is left alone.
     """
     async with connection.transaction():
-        await connection.execute(f"SELECT pg_advisory_xact_lock({SHARED_LOCK})")
+        await connection.execute(f"SELECT pg_advisory_xact_lock({locks.SHARED})")
         # Not IF NOT EXISTS alone: that would ask for CREATE on the database even where nothing is to do.
         if await connection.fetchval("SELECT to_regnamespace('shared')") is None:
             await connection.execute("CREATE SCHEMA shared")
@@ -90,9 +86,4 @@ async def record_revision(
 ) -> None:
     """Write into the registry which revision a tenant's schema is at."""
     compatible_from = lineage.compatible_from(revision) if revision else None
-    await connection.execute(
-        "UPDATE shared.tenants SET revision = $2, compatible_from = $3, updated_at = now() WHERE id = $1",
-        tenant_id,
-        revision,
-        compatible_from,
-    )
+    await registry.record_revision(connection, tenant_id, revision, compatible_from)

@@ -1,19 +1,22 @@
 """``tenant.migrate``: an existing schema to the wanted revision, with grants, registry and event at once."""
 
-from db import contracts, registry
-from db.connection import Connection
-from db.contracts import Command, ContractError, MigrationFailed
-from db.ledger import Entry, Failure
+from typing import ClassVar
+
+from db.ledger import contracts
+from db.ledger.contracts import ContractError, MigrationFailed
+from db.ledger.inbox import Entry, Failure
 from db.migrations.lineage import Lineage
 from db.migrations.online import Online, migrated
 from db.migrations.render import render
 from db.migrations.run import MigrationError, current_revision, upgrade_schema
-from db.registry import Tenant
-from provisioner.failures import Busy
-from provisioner.handlers.handler import Outcome
+from db.session.connection import Connection
+from db.tenants import registry
+from db.tenants.registry import Tenant
+from provisioner.failures import BusyError
+from provisioner.handlers.handler import Handler, Job, Outcome
 
 
-class Migrate:
+class Migrate(Handler[contracts.Migrate]):
     """Brings a tenant's schema up; active and suspended tenants alike.
 
     Args:
@@ -21,43 +24,47 @@ class Migrate:
         online: for revisions that cannot run as a script.
     """
 
+    types: ClassVar = (contracts.Migrate.type,)
+
     def __init__(self, lineage: Lineage, online: Online) -> None:
         self._lineage = lineage
         self._online = online
 
-    async def begin(self, _: Connection, tenant: Tenant) -> bool:
+    async def begin(self, _: Connection, job: Job[contracts.Migrate], /) -> bool:
         # Failed: its provisioning was parked, and a replay of that builds the newest revision.
-        return tenant.status in {"pending", "provisioning", "active", "suspended"}
+        return job.tenant.status in {"pending", "provisioning", "active", "suspended"}
 
-    async def prepare(self, connection: Connection, tenant: Tenant, entry: Entry, command: Command) -> None:
-        if tenant.revision is None:
+    async def prepare(self, connection: Connection, job: Job[contracts.Migrate], /) -> None:
+        if job.tenant.revision is None:
             return
-        target = _target(command)
-        current = await self._current(connection, tenant)
-        if not self._behind(current, target) or not self._online.needed(current, target):
+        target = job.command.revision
+        current = await self._current(connection, job.tenant)
+        if not self._is_behind(current, target) or not self._online.needed(current, target):
             return
-        if not await self._online.upgrade(tenant, target, caused_by=entry.id):
-            raise Busy
+        if not await self._online.upgrade(job.tenant, target, caused_by=job.entry.id):
+            raise BusyError
 
-    async def work(self, connection: Connection, tenant: Tenant, entry: Entry, command: Command) -> Outcome:
+    async def work(self, connection: Connection, job: Job[contracts.Migrate], /) -> Outcome:
+        tenant, target = job.tenant, job.command.revision
         if tenant.status in {"pending", "provisioning"}:
-            raise Busy  # too early: given back, and the ledger keeps it behind the sign-up's command
+            raise BusyError  # too early: given back, and the ledger keeps it behind the sign-up's command
         if tenant.status not in {"active", "suspended"}:
             return "superseded"
-        target = _target(command)
         current = await self._current(connection, tenant)
-        if not self._behind(current, target):
+        if not self._is_behind(current, target):
             return "handled"
         await upgrade_schema(connection, tenant.schema_name, render(self._lineage, current, target))
-        await migrated(connection, tenant.id, self._lineage, target, caused_by=entry.id)
+        await migrated(connection, tenant.id, self._lineage, target, caused_by=job.entry.id)
         return "handled"
 
-    async def gave_up(self, connection: Connection, tenant: Tenant, entry: Entry, failure: Failure) -> None:
+    async def gave_up(
+        self, connection: Connection, entry: Entry, tenant: Tenant | None, failure: Failure, /
+    ) -> None:
         try:
-            target = _target(contracts.command(entry.type, entry.payload or ""))
+            target = self.read(entry).revision
         except ContractError:
             return  # it does not even say where to; `message.parked` tells of it
-        if tenant.status in {"purging", "purged"}:
+        if tenant is None or tenant.status in {"purging", "purged"}:
             return
         event = MigrationFailed(
             tenant_id=tenant.id,
@@ -68,11 +75,11 @@ class Migrate:
         )
         await registry.tell(connection, await registry.touch(connection, tenant), event, caused_by=entry.id)
 
-    def _behind(self, current: str, target: str) -> bool:
+    def _is_behind(self, current: str, target: str) -> bool:
         """Say whether the schema is older than the target.
 
         Raises:
-            UnknownRevision: this release does not know the target.
+            UnknownRevisionError: this release does not know the target.
         """
         wanted = self._lineage.position(target)
         # A revision that this release does not know is newer than all that it does.
@@ -83,8 +90,3 @@ class Migrate:
         if found is None:
             raise MigrationError(f"{tenant.schema_name} has none of the revisions of its lineage")
         return found
-
-
-def _target(command: Command) -> str:
-    assert isinstance(command, contracts.Migrate)  # noqa: S101 - as registered
-    return command.revision

@@ -1,37 +1,43 @@
 """``tenant.provision``: role, schema, migrations, grants, administrator, registry and event at once."""
 
-from db import registry, roles
-from db.connection import Connection
-from db.contracts import Command, Provisioned, ProvisioningFailed
-from db.ledger import Entry, Failure
+from typing import ClassVar
+
+from db.ledger import contracts
+from db.ledger.contracts import Provisioned, ProvisioningFailed
+from db.ledger.inbox import Entry, Failure
 from db.migrations.lineage import Lineage
 from db.migrations.render import render
 from db.migrations.run import record_revision, upgrade_schema
+from db.models.access import ADMINISTRATOR
 from db.names import quoted
-from db.registry import Tenant
-from provisioner.handlers.handler import Outcome
+from db.server import roles
+from db.session.connection import Connection
+from db.tenants import people, registry
+from db.tenants.registry import Tenant
+from provisioner.handlers.handler import Handler, Job, Outcome
 
-ADMINISTRATOR_ROLE = "ADMIN_MASTER"
 
-
-class Provision:
+class Provision(Handler[contracts.Provision]):
     """Builds a tenant's schema, all of it in one transaction.
 
     Args:
         lineage: the tenants' revisions.
     """
 
+    types: ClassVar = (contracts.Provision.type,)
+
     def __init__(self, lineage: Lineage) -> None:
         self._lineage = lineage
 
-    async def begin(self, connection: Connection, tenant: Tenant) -> bool:
-        if tenant.status in {"pending", "failed"}:
-            await registry.transition(connection, tenant, "provisioning")
+    async def begin(self, connection: Connection, job: Job[contracts.Provision], /) -> bool:
+        if job.tenant.status in {"pending", "failed"}:
+            await registry.transition(connection, job.tenant, "provisioning")
             return True
-        # Provisioning: an earlier attempt was cut short. Active: `work` finds nothing to do.
-        return tenant.status in {"provisioning", "active"}
+        # Provisioning: an earlier attempt was cut short. Active: `work` finds it done.
+        return job.tenant.status in {"provisioning", "active"}
 
-    async def work(self, connection: Connection, tenant: Tenant, entry: Entry, _: Command) -> Outcome:
+    async def work(self, connection: Connection, job: Job[contracts.Provision], /) -> Outcome:
+        tenant = job.tenant
         if tenant.status == "active":
             return "handled"
         if tenant.status != "provisioning":
@@ -42,19 +48,21 @@ class Provision:
         await _make_administrator(connection, tenant)
         await record_revision(connection, tenant.id, self._lineage, script.end)
         locked = await registry.lock(connection, tenant.id)
-        assert locked is not None  # noqa: S101 - registry rows are never deleted
+        assert locked is not None  # registry rows are never deleted
         active = await registry.transition(connection, locked, "active")
         await registry.tell(
             connection,
             active,
             Provisioned(tenant_id=tenant.id, slug=active.slug, revision=script.end),
-            caused_by=entry.id,
-            priority=entry.priority,
+            caused_by=job.entry.id,
+            priority=job.entry.priority,
         )
         return "handled"
 
-    async def gave_up(self, connection: Connection, tenant: Tenant, entry: Entry, failure: Failure) -> None:
-        if tenant.status not in {"pending", "provisioning"}:
+    async def gave_up(
+        self, connection: Connection, entry: Entry, tenant: Tenant | None, failure: Failure, /
+    ) -> None:
+        if tenant is None or tenant.status not in {"pending", "provisioning"}:
             return
         failed = await registry.transition(connection, tenant, "failed")
         await registry.tell(
@@ -72,13 +80,7 @@ class Provision:
 
 async def _make_administrator(connection: Connection, tenant: Tenant) -> None:
     """Turn the sign-up's waiting administrator into a user; the waiting hash is gone with the commit."""
-    admin = await connection.fetchrow(
-        """
-        DELETE FROM shared.pending_admins WHERE tenant_id = $1
-        RETURNING email, first_name, last_name, password_hash
-        """,
-        tenant.id,
-    )
+    admin = await people.take_waiting(connection, tenant.id)
     if admin is None:
         return
     schema = quoted(tenant.schema_name)
@@ -87,9 +89,9 @@ async def _make_administrator(connection: Connection, tenant: Tenant) -> None:
         INSERT INTO {schema}.users (email, first_name, last_name, password_hash, user_role_id)
         SELECT $1, $2, $3, $4, id FROM {schema}.roles WHERE role_name = $5
         """,
-        *admin.values(),
-        ADMINISTRATOR_ROLE,
-    )
-    await connection.execute(
-        "UPDATE shared.shared_users SET is_active = true, updated_at = now() WHERE email = $1", admin["email"]
+        admin.email,
+        admin.first_name,
+        admin.last_name,
+        admin.password_hash,
+        ADMINISTRATOR,
     )

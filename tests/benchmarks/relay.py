@@ -10,11 +10,12 @@ import aio_pika
 import asyncpg
 from aio_pika.abc import AbstractExchange
 
-from db import contracts, ledger
-from db.contracts import Message, Requested
+from db.ledger import envelope, outbox
+from db.ledger.contracts import Requested
+from db.ledger.envelope import Message
 from provisioner import topology
 from provisioner.rabbit import Rabbit
-from provisioner.relay import Relay
+from provisioner.relay.relay import Relay
 from tests.benchmarks.servers import Figure, Servers
 from tests.faults.relaying import Deaf
 
@@ -66,7 +67,7 @@ async def measure(servers: Servers) -> list[Figure]:
 
 
 def _event(number: int) -> Message:
-    return contracts.message(Requested(tenant_id=uuid4(), slug=f"shop{number}", name=f"Shop {number}"))
+    return envelope.message(Requested(tenant_id=uuid4(), slug=f"shop{number}", name=f"Shop {number}"))
 
 
 async def _bare(exchange: AbstractExchange, messages: list[Message], batch: int) -> float:
@@ -93,7 +94,7 @@ async def _bare(exchange: AbstractExchange, messages: list[Message], batch: int)
 
 async def _relayed(relay: Relay, pool: asyncpg.Pool, messages: list[Message]) -> float:
     async with pool.acquire() as connection:
-        await ledger.append(connection, messages)
+        await outbox.append(connection, messages)
         await connection.execute("ANALYZE shared.messages")
     started = time.perf_counter()
     published = 0

@@ -15,9 +15,9 @@ import msgspec
 from litestar import Litestar, get
 from litestar.datastructures import State
 
-from api.resources.todos import TodoOut
-from db.local.process import Process
-from db.local.waiting import free_port
+from api.domain.todos import TodoOut
+from db.local.processes.process import Process
+from db.local.processes.waiting import free_port
 from db.names import quoted
 from db.settings import PROJECT
 from tests.benchmarks.servers import Figure, Servers

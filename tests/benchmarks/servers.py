@@ -9,9 +9,9 @@ from pathlib import Path
 import msgspec
 
 from db import bootstrap
-from db.local.debian import unpack_rabbitmq
-from db.local.postgres import PostgresServer
-from db.local.rabbitmq import RabbitNode, find_installation
+from db.local.servers.debian import unpack_rabbitmq
+from db.local.servers.postgres import PostgresServer
+from db.local.servers.rabbitmq import RabbitNode, find_installation
 from db.settings import Settings
 from tests.support import APP_PASSWORD, OWNER_PASSWORD
 

@@ -7,10 +7,12 @@ from pathlib import Path
 import asyncpg
 import msgspec
 
-from db import names, registry, roles
+from db import names
 from db.migrations.lineage import lineage
 from db.migrations.render import render
 from db.migrations.run import upgrade_schema
+from db.server import roles
+from db.session import listening
 from tests.benchmarks.servers import Figure, Servers, milliseconds
 from tests.processes import a_provisioner, running
 from tests.support import Client, eventually, requested, serving, sign_up, status
@@ -26,7 +28,7 @@ async def measure(servers: Servers, home: Path) -> list[Figure]:
     owner = await asyncpg.connect(config.require("owner_database_url"))
     listener = await asyncpg.connect(config.require("owner_database_url"))
     changed = asyncio.Event()
-    await listener.add_listener(registry.CHANNEL, lambda *_: changed.set())
+    await listener.add_listener(listening.REGISTRY, lambda *_: changed.set())
     async with running(a_provisioner(config, home / "provisioner.log")), serving(config) as api:
         await sign_up(api, "warm")
         for number in range(_SIGNUPS):

@@ -22,8 +22,8 @@ import asyncpg
 import httpx
 import msgspec
 
-from db.local.process import Process, Service
-from db.local.rabbitmq import RabbitNode
+from db.local.processes.process import Process, Service
+from db.local.servers.rabbitmq import RabbitNode
 from db.settings import Settings
 from provisioner import topology
 from tests import invariants

@@ -15,9 +15,9 @@ import httpx
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from db.local.environment import read_configuration
-from db.local.installation import HIDE
-from db.local.waiting import free_port, wait_until
+from db.local.processes.waiting import free_port, wait_until
+from db.local.run.environment import read_configuration
+from db.local.servers.installation import HIDE
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 from aio_pika.abc import AbstractChannel
 
-from db.local.rabbitmq import RabbitNode
+from db.local.servers.rabbitmq import RabbitNode
 from db.settings import Settings
 from tests import invariants
 from tests.invariants import Healed

@@ -8,8 +8,8 @@ import asyncpg
 
 from db.settings import Settings
 from provisioner.rabbit import Rabbit
-from provisioner.relay import Relay
-from provisioner.transport import DatabaseAway
+from provisioner.relay.relay import Relay
+from provisioner.transport import DatabaseAwayError
 
 
 class Deaf:
@@ -20,7 +20,7 @@ class Deaf:
 
     async def command(self, _id: str | None, _body: bytes) -> None:
         await self.over.wait()
-        raise DatabaseAway
+        raise DatabaseAwayError
 
     dead = signup = command
 

@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 from msgspec.structs import replace
 
-from db.local.rabbitmq import RabbitNode
+from db.local.servers.rabbitmq import RabbitNode
 from db.settings import Settings
 from tests.support import Client, becomes, eventually, provisioning, requested, serving, sign_up, status
 

@@ -8,10 +8,10 @@ import asyncpg
 import pytest
 from aio_pika.abc import AbstractChannel
 
-from db import registry
-from db.contracts import Migrate
+from db.ledger.contracts import Migrate
 from db.migrations.lineage import lineage
 from db.settings import Settings
+from db.tenants import registry
 from provisioner import topology
 from tests.invariants import Healed
 from tests.listener import waiting
@@ -52,7 +52,7 @@ async def test_a_migration_that_arrives_before_its_provision_is_done_after_it(
         tenant = await requested(api, "bakery")
         # The provision is not due for long; the migration's delivery is in the queue already.
         await owner.execute("UPDATE shared.messages SET available_at = now() + interval '1 hour'")
-        registered = await registry.find(owner, "bakery")
+        registered = await registry.get_named(owner, "bakery")
         assert registered is not None
         head = lineage("tenant", rabbit_config.alembic_config).head
         migration = await registry.tell(owner, registered, Migrate(tenant_id=registered.id, revision=head))

@@ -9,7 +9,7 @@ import pytest
 from aio_pika.abc import AbstractChannel
 from msgspec.structs import replace
 
-from db.local.rabbitmq import RabbitNode
+from db.local.servers.rabbitmq import RabbitNode
 from db.settings import Settings
 from provisioner import topology
 from tests.faults.relaying import relaying

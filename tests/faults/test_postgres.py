@@ -9,8 +9,8 @@ import pytest
 from msgspec.structs import replace
 
 from db import bootstrap
-from db.local.postgres import PostgresServer
-from db.local.rabbitmq import RabbitNode
+from db.local.servers.postgres import PostgresServer
+from db.local.servers.rabbitmq import RabbitNode
 from db.settings import Settings
 from tests.invariants import Healed
 from tests.support import (

@@ -7,12 +7,12 @@ import pytest
 from aio_pika.abc import AbstractChannel
 from msgspec.structs import replace
 
-from db.local.rabbitmq import RabbitNode
-from db.local.waiting import free_port
+from db.local.processes.waiting import free_port
+from db.local.servers.rabbitmq import RabbitNode
 from db.settings import Settings
 from provisioner.inprocess import InProcess
 from provisioner.rabbit import Rabbit
-from provisioner.relay import Relay
+from provisioner.relay.relay import Relay
 from tests.faults.relaying import relaying
 from tests.invariants import Healed
 from tests.listener import Heard, waiting

@@ -10,10 +10,10 @@ import pytest
 from msgspec.structs import replace
 from sqlalchemy import make_url
 
-from api.access import OPT, Rule
 from api.app import create_app
-from db import tokens
+from api.gate.rules import OPT, Rule
 from db.settings import Settings
+from db.tenants import tokens
 from tests.people import Person, log_in
 from tests.proxy import Direction, proxied
 from tests.support import Client, Service, Tenant, eventually, one, problem, serving, sign_up

@@ -8,9 +8,9 @@ import httpx
 import pytest
 from msgspec.structs import replace
 
-from api.access import Rule
-from db import tokens
+from api.gate.rules import Rule
 from db.settings import Settings
+from db.tenants import tokens
 from tests.integration.test_access import routes, until
 from tests.people import ADMIN
 from tests.support import Client, Service, Tenant, problem, provisioning, requested, serving, sign_up

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from jsonschema import Draft7Validator, Draft202012Validator  # type: ignore[import-untyped]
 
-from db.contracts import COMMANDS, EVENTS
+from db.ledger.contracts import COMMANDS, EVENTS
 from db.settings import PROJECT
 from tests.support import Client, Tenant
 

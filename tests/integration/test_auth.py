@@ -9,8 +9,8 @@ import httpx
 import pytest
 from msgspec.structs import replace
 
-from db import tokens
 from db.settings import Settings
+from db.tenants import tokens
 from tests.people import ADMIN, EMAIL, PASSWORD, Person, hire, log_in, permission_id, role_id
 from tests.support import (
     Client,

@@ -9,8 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from db.settings import Settings
-from db.signup import sign_up
-from tests.support import Client, Service, Tenant, becomes, problem, requested, serving
+from tests.support import Client, Service, Tenant, becomes, problem, requested, serving, signed_up
 
 SECRET = "a secret of the flow's own, 5bYbqkRk"
 
@@ -19,10 +18,9 @@ SECRET = "a secret of the flow's own, 5bYbqkRk"
 async def claimable(api: Client, app_login: asyncpg.Connection) -> str:
     """The slug of a tenant that was signed up with the hash of a secret."""
     async with app_login.transaction():
-        made = await sign_up(
+        made = await signed_up(
             app_login,
-            name="Bakery",
-            slug="bakery",
+            "bakery",
             claim_hash=hashlib.sha256(SECRET.encode()).digest(),
         )
     assert made.key is None

@@ -4,24 +4,23 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from typing import cast
 from uuid import UUID
 
 import asyncpg
 import pytest
 
-from db import ledger, messages
-from db.contracts import Command
-from db.ledger import Entry, Failure
+from db.ledger import contracts, history, inbox
+from db.ledger.inbox import Failure
 from db.migrations.lineage import lineage
-from db.registry import Tenant
+from db.session.connection import Connection
 from db.settings import Settings
-from db.signup import sign_up
-from provisioner.consumer import Consumer, Policy
-from provisioner.handlers.handler import Handler, Outcome
+from db.tenants.registry import Tenant
+from provisioner.attempt import Policy
+from provisioner.delivery import Deliveries
+from provisioner.handlers.handler import Handler, Job, Outcome
 from provisioner.handlers.provision import Provision
-from provisioner.transport import DatabaseAway
-from tests.support import its_time_comes, one
+from provisioner.transport import DatabaseAwayError
+from tests.support import its_time_comes, one, signed_up
 
 POLICY = Policy(attempts=8, retry_base=0.01, retry_cap=0.1, lock_timeout=1)
 
@@ -38,14 +37,14 @@ def provision(config: Settings) -> Provision:
 
 
 @pytest.fixture
-def consumer(pool: asyncpg.Pool, provision: Provision) -> Consumer:
-    return Consumer(pool, {"tenant.provision": provision}, POLICY)
+def consumer(pool: asyncpg.Pool, provision: Provision) -> Deliveries:
+    return Deliveries(pool, {"tenant.provision": provision}, POLICY)
 
 
 async def pending(owner: asyncpg.Connection, slug: str = "bakery") -> tuple[Tenant, UUID]:
     """Return a signed-up tenant and the id of its command."""
     async with owner.transaction():
-        made = await sign_up(owner, name=slug, slug=slug)
+        made = await signed_up(owner, slug)
     message_id = await owner.fetchval(
         "SELECT id FROM shared.messages WHERE tenant_id = $1 AND kind = 'command'", made.tenant.id
     )
@@ -67,7 +66,7 @@ async def events(owner: asyncpg.Connection, tenant: Tenant) -> list[str]:
     return [row["type"] for row in rows]
 
 
-async def test_ten_copies_at_once_are_one_attempt(consumer: Consumer, owner: asyncpg.Connection) -> None:
+async def test_ten_copies_at_once_are_one_attempt(consumer: Deliveries, owner: asyncpg.Connection) -> None:
     tenant, message_id = await pending(owner)
     await asyncio.gather(*(consumer.command(str(message_id), b"{}") for _ in range(10)))
     row = await message(owner, message_id)
@@ -79,7 +78,7 @@ async def test_copies_at_ten_provisioners_at_once_are_one_attempt_with_one_effec
     pool: asyncpg.Pool, provision: Provision, owner: asyncpg.Connection
 ) -> None:
     tenant, message_id = await pending(owner)
-    consumers = [Consumer(pool, {"tenant.provision": provision}, POLICY) for _ in range(10)]
+    consumers = [Deliveries(pool, {"tenant.provision": provision}, POLICY) for _ in range(10)]
     await asyncio.gather(*(each.command(str(message_id), b"{}") for each in consumers))
     row = await message(owner, message_id)
     assert (row["status"], row["attempts"]) == ("handled", 1)
@@ -91,7 +90,7 @@ async def test_copies_at_ten_provisioners_at_once_are_one_attempt_with_one_effec
 
 
 async def test_a_late_copy_of_a_handled_command_changes_nothing(
-    consumer: Consumer, owner: asyncpg.Connection
+    consumer: Deliveries, owner: asyncpg.Connection
 ) -> None:
     tenant, message_id = await pending(owner)
     await consumer.command(str(message_id), b"{}")
@@ -106,7 +105,7 @@ async def test_copies_of_a_command_that_waits_for_its_retry_change_nothing(
 ) -> None:
     _, message_id = await pending(owner)
     policy = Policy(attempts=8, retry_base=300, retry_cap=300, lock_timeout=0.2)
-    consumers = [Consumer(pool, {"tenant.provision": provision}, policy) for _ in range(10)]
+    consumers = [Deliveries(pool, {"tenant.provision": provision}, policy) for _ in range(10)]
     async with owner.transaction():
         await owner.execute("LOCK TABLE shared.pending_admins IN ACCESS EXCLUSIVE MODE")
         await asyncio.gather(*(each.command(str(message_id), b"{}") for each in consumers))
@@ -120,12 +119,12 @@ async def test_copies_of_a_command_that_waits_for_its_retry_change_nothing(
 
 
 async def test_a_command_in_hand_elsewhere_is_come_back_to_without_spending_an_attempt(
-    consumer: Consumer, owner: asyncpg.Connection
+    consumer: Deliveries, owner: asyncpg.Connection
 ) -> None:
     """Whoever has it may be dead, and PostgreSQL not know it yet."""
     tenant, message_id = await pending(owner)
     await owner.execute("UPDATE shared.messages SET status = 'published', attempts = 8")
-    await ledger.hold(owner, message_id, wait=1)
+    await inbox.hold(owner, message_id, wait=1)
     for deliver in (consumer.command, consumer.dead):
         await deliver(str(message_id), b"{}")
         row = await message(owner, message_id)
@@ -141,23 +140,23 @@ async def test_a_command_in_hand_elsewhere_is_come_back_to_without_spending_an_a
 
 
 async def test_a_command_whose_row_is_locked_elsewhere_is_left_alone(
-    consumer: Consumer, owner: asyncpg.Connection, pool: asyncpg.Pool
+    consumer: Deliveries, owner: asyncpg.Connection, pool: asyncpg.Pool
 ) -> None:
     """It is at work; nobody waits for as long as a migration may take."""
     _, message_id = await pending(owner)
     await owner.execute("UPDATE shared.messages SET status = 'published'")
     before = await message(owner, message_id)
     async with pool.acquire() as holder:
-        await ledger.hold(holder, message_id, wait=1)
+        await inbox.hold(holder, message_id, wait=1)
         async with holder.transaction():
-            assert await ledger.lock_open(holder, message_id) is not None
+            assert await inbox.lock_open(holder, message_id) is not None
             for deliver in (consumer.command, consumer.dead):
                 await asyncio.wait_for(deliver(str(message_id), b"{}"), 20)
     assert await message(owner, message_id) == before
 
 
 async def test_the_command_of_a_deleted_tenant_is_superseded(
-    consumer: Consumer, owner: asyncpg.Connection
+    consumer: Deliveries, owner: asyncpg.Connection
 ) -> None:
     tenant, message_id = await pending(owner)
     await owner.execute(
@@ -169,7 +168,7 @@ async def test_the_command_of_a_deleted_tenant_is_superseded(
 
 
 async def test_a_busy_tenant_is_come_back_to_without_spending_an_attempt(
-    consumer: Consumer, owner: asyncpg.Connection
+    consumer: Deliveries, owner: asyncpg.Connection
 ) -> None:
     tenant, message_id = await pending(owner)
     async with owner.transaction():
@@ -183,7 +182,7 @@ async def test_a_busy_tenant_is_come_back_to_without_spending_an_attempt(
 
 
 async def test_a_permanent_failure_parks_the_message_and_leaves_no_schema(
-    consumer: Consumer, owner: asyncpg.Connection
+    consumer: Deliveries, owner: asyncpg.Connection
 ) -> None:
     tenant, message_id = await pending(owner)
     await owner.execute(f"CREATE SCHEMA {tenant.schema_name}")  # so that CREATE SCHEMA fails
@@ -201,7 +200,7 @@ async def test_a_permanent_failure_parks_the_message_and_leaves_no_schema(
 
 
 async def test_a_transient_failure_waits_in_the_ledger(
-    consumer: Consumer, owner: asyncpg.Connection, pool: asyncpg.Pool
+    consumer: Deliveries, owner: asyncpg.Connection, pool: asyncpg.Pool
 ) -> None:
     tenant, message_id = await pending(owner)
     async with pool.acquire() as other, other.transaction():
@@ -217,7 +216,7 @@ async def test_a_transient_failure_waits_in_the_ledger(
 
 
 async def test_transient_failures_are_parked_at_the_limit(
-    consumer: Consumer, owner: asyncpg.Connection, pool: asyncpg.Pool
+    consumer: Deliveries, owner: asyncpg.Connection, pool: asyncpg.Pool
 ) -> None:
     tenant, message_id = await pending(owner)
     await owner.execute("UPDATE shared.messages SET attempts = 7 WHERE id = $1", message_id)
@@ -229,7 +228,7 @@ async def test_transient_failures_are_parked_at_the_limit(
 
 
 async def test_each_failed_attempt_is_kept_the_last_twenty(
-    consumer: Consumer, owner: asyncpg.Connection, pool: asyncpg.Pool
+    consumer: Deliveries, owner: asyncpg.Connection, pool: asyncpg.Pool
 ) -> None:
     _, message_id = await pending(owner)
     async with pool.acquire() as other, other.transaction():
@@ -238,23 +237,23 @@ async def test_each_failed_attempt_is_kept_the_last_twenty(
     await its_time_comes(owner, message_id)
     await owner.execute("UPDATE shared.messages SET payload = payload - 'data'")
     await consumer.command(str(message_id), b"{}")
-    detail = await messages.read(owner, message_id)
+    detail = await history.get(owner, message_id)
     assert detail is not None
     tried = [(failed.attempt, failed.error_class) for failed in detail.failures]
     assert tried == [(1, "LockNotAvailableError"), (2, "ContractError")]
     assert "LockNotAvailableError" in (detail.failures[0].traceback or "")
     assert detail.failures[1].error == detail.last_error
-    for _ in range(ledger.KEPT_FAILURES):
-        await ledger.retry(owner, message_id, Failure("ignored", "it is parked"), delay=0)
+    for _ in range(inbox.KEPT_FAILURES):
+        await inbox.retry(owner, message_id, Failure("ignored", "it is parked"), delay=0)
         await owner.execute("UPDATE shared.messages SET status = 'pending', attempts = attempts + 1")
-        await ledger.park(owner, message_id, Failure("again", "and again"))
-    detail = await messages.read(owner, message_id)
+        await inbox.park(owner, message_id, Failure("again", "and again"))
+    detail = await history.get(owner, message_id)
     assert detail is not None
-    assert [failed.attempt for failed in detail.failures] == list(range(3, 3 + ledger.KEPT_FAILURES))
+    assert [failed.attempt for failed in detail.failures] == list(range(3, 3 + inbox.KEPT_FAILURES))
 
 
 async def test_attempts_that_never_ended_are_a_crash_loop(
-    consumer: Consumer, owner: asyncpg.Connection
+    consumer: Deliveries, owner: asyncpg.Connection
 ) -> None:
     tenant, message_id = await pending(owner)
     await owner.execute("UPDATE shared.messages SET attempts = 8 WHERE id = $1", message_id)
@@ -266,7 +265,7 @@ async def test_attempts_that_never_ended_are_a_crash_loop(
 
 
 async def test_a_command_that_breaks_its_contract_is_parked(
-    consumer: Consumer, owner: asyncpg.Connection
+    consumer: Deliveries, owner: asyncpg.Connection
 ) -> None:
     tenant, message_id = await pending(owner)
     await owner.execute(
@@ -281,7 +280,7 @@ async def test_a_command_that_breaks_its_contract_is_parked(
 
 @pytest.mark.parametrize("message_id", [None, "", "not-a-uuid", str(UUID(int=7))])
 async def test_what_the_ledger_does_not_know_is_parked_as_unknown_once(
-    consumer: Consumer, owner: asyncpg.Connection, message_id: str | None
+    consumer: Deliveries, owner: asyncpg.Connection, message_id: str | None
 ) -> None:
     for _ in range(2):
         await consumer.command(message_id, b'{"forged": true}')
@@ -290,7 +289,7 @@ async def test_what_the_ledger_does_not_know_is_parked_as_unknown_once(
 
 
 async def test_a_dead_letter_goes_back_to_pending_and_is_parked_only_at_its_limit(
-    consumer: Consumer, owner: asyncpg.Connection
+    consumer: Deliveries, owner: asyncpg.Connection
 ) -> None:
     tenant, message_id = await pending(owner)
     await owner.execute(
@@ -307,21 +306,18 @@ async def test_a_dead_letter_goes_back_to_pending_and_is_parked_only_at_its_limi
     assert await tenant_status(owner, tenant) == "failed"
 
 
-class Waiting:
+class Waiting(Handler[contracts.Provision]):
     """A handler that stops in the middle of its work until it is cut off."""
 
     def __init__(self) -> None:
         self.reached = asyncio.Event()
 
-    async def begin(self, _connection: object, _tenant: Tenant) -> bool:
-        return True
-
-    async def work(self, _connection: object, _tenant: Tenant, _entry: Entry, _command: Command) -> Outcome:
+    async def work(self, _: Connection, __: Job[contracts.Provision], /) -> Outcome:
         self.reached.set()
         await asyncio.Event().wait()
         return "handled"
 
-    async def gave_up(self, _c: object, _t: Tenant, _e: Entry, _f: Failure) -> None:
+    async def gave_up(self, *_: object) -> None:
         raise AssertionError("nobody gave up")
 
 
@@ -330,8 +326,7 @@ async def test_work_cut_off_by_a_shutdown_gives_its_attempt_back(
 ) -> None:
     _, message_id = await pending(owner)
     handler = Waiting()
-    checked = cast("Handler", handler)
-    consumer = Consumer(pool, {"tenant.provision": checked}, POLICY)
+    consumer = Deliveries(pool, {"tenant.provision": handler}, POLICY)
     task = asyncio.create_task(consumer.command(str(message_id), b"{}"))
     await asyncio.wait_for(handler.reached.wait(), 10)
     task.cancel()
@@ -339,13 +334,13 @@ async def test_work_cut_off_by_a_shutdown_gives_its_attempt_back(
         await task
     row = await message(owner, message_id)
     assert (row["status"], row["attempts"]) == ("pending", 0)
-    await ledger.hold(owner, message_id, wait=1)  # nobody else has it any more
+    await inbox.hold(owner, message_id, wait=1)  # nobody else has it any more
 
 
 class Cut(Waiting):
     """A handler whose connection to PostgreSQL is lost."""
 
-    async def work(self, _connection: object, _tenant: Tenant, _entry: Entry, _command: Command) -> Outcome:
+    async def work(self, _: Connection, __: Job[contracts.Provision], /) -> Outcome:
         raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
 
 
@@ -353,8 +348,8 @@ async def test_an_attempt_that_the_absence_of_postgres_cost_is_taken_back(
     pool: asyncpg.Pool, owner: asyncpg.Connection
 ) -> None:
     _, message_id = await pending(owner)
-    consumer = Consumer(pool, {"tenant.provision": cast("Handler", Cut())}, POLICY)
-    with pytest.raises(DatabaseAway):
+    consumer = Deliveries(pool, {"tenant.provision": Cut()}, POLICY)
+    with pytest.raises(DatabaseAwayError):
         await consumer.command(str(message_id), b"{}")
     assert (await message(owner, message_id))["attempts"] == 1
     await consumer.database_back()
@@ -366,17 +361,17 @@ async def test_what_another_provisioner_made_of_it_meanwhile_stays(
     pool: asyncpg.Pool, owner: asyncpg.Connection
 ) -> None:
     _, message_id = await pending(owner)
-    consumer = Consumer(pool, {"tenant.provision": cast("Handler", Cut())}, POLICY)
+    consumer = Deliveries(pool, {"tenant.provision": Cut()}, POLICY)
     for there in (False, True):
-        with pytest.raises(DatabaseAway):
+        with pytest.raises(DatabaseAwayError):
             await consumer.command(str(message_id), b"{}")
         if there:  # at work: nobody waits for it
             async with pool.acquire() as other, other.transaction():
-                assert await ledger.lock_open(other, message_id) is not None
+                assert await inbox.lock_open(other, message_id) is not None
                 await asyncio.wait_for(consumer.database_back(), 20)
             assert (await message(owner, message_id))["attempts"] == 1
         else:  # failed: its retry keeps its time
-            await ledger.retry(owner, message_id, Failure("Disk", "full"), delay=300)
+            await inbox.retry(owner, message_id, Failure("Disk", "full"), delay=300)
             waits_until = (await message(owner, message_id))["available_at"]
             await consumer.database_back()
             row = await message(owner, message_id)
@@ -384,7 +379,7 @@ async def test_what_another_provisioner_made_of_it_meanwhile_stays(
             await its_time_comes(owner, message_id)
 
 
-async def test_a_failures_values_are_not_kept(consumer: Consumer, owner: asyncpg.Connection) -> None:
+async def test_a_failures_values_are_not_kept(consumer: Deliveries, owner: asyncpg.Connection) -> None:
     """PostgreSQL's DETAIL quotes the row that was refused; a row may hold anything."""
     tenant, message_id = await pending(owner)
     await owner.execute(

@@ -2,8 +2,8 @@
 
 from litestar.routes import HTTPRoute
 
-from api.access import OPT, Rule
 from api.app import create_app
+from api.gate.rules import OPT, Rule
 from db.settings import Settings
 from tests.support import Client
 

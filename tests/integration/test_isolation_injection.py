@@ -16,17 +16,19 @@ import pytest
 from litestar import get
 from litestar.params import FromQuery
 
-from api.access import TenantRequest, tenant
 from api.app import create_app
 from api.cli.doctor import examine
-from db import bootstrap, hardening
+from api.gate.caller import ApiRequest
+from api.gate.rules import tenant
+from db import bootstrap
+from db.server import hardening
 from db.settings import Settings
 from tests.isolation import Resident, settle
 from tests.support import APP_PASSWORD, OWNER_PASSWORD, Client, held
 
 
 @get("/prepared", opt=tenant("todos:read"))
-async def prepared(request: TenantRequest, q: FromQuery[str]) -> dict[str, Any]:
+async def prepared(request: ApiRequest, q: FromQuery[str]) -> dict[str, Any]:
     """Run a statement with the client's text in it as the application does: prepared, one at a time."""
     assert request.auth.tenant is not None
     try:
@@ -40,7 +42,7 @@ async def prepared(request: TenantRequest, q: FromQuery[str]) -> dict[str, Any]:
 
 
 @get("/stacked", opt=tenant("todos:read"))
-async def stacked(request: TenantRequest, q: FromQuery[str]) -> dict[str, Any]:
+async def stacked(request: ApiRequest, q: FromQuery[str]) -> dict[str, Any]:
     """Run it as the application never does: as text, which may be several statements."""
     assert request.auth.tenant is not None
     try:

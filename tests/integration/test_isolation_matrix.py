@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from db import rights, roles
+from db.server import rights, roles
 from db.settings import Settings
 from tests.isolation import Resident, settle, sqlstate, undone
 from tests.support import one

@@ -11,11 +11,19 @@ from asyncpg.pool import PoolConnectionProxy
 from sqlalchemy import Integer, bindparam, func, literal_column, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from db.models.tenant import Role, Todo
+from db.domain import Todo
+from db.models.access import Role
 from db.names import SchemaName
+from db.session.statements import Statement
+from db.session.tenancy import (
+    Database,
+    LostError,
+    PoisonedError,
+    TenantTransaction,
+    UnavailableError,
+    preamble,
+)
 from db.settings import Settings
-from db.statements import Statement
-from db.tenancy import Database, Lost, Poisoned, TenantTransaction, Unavailable, preamble
 from tests.isolation import ADD_TITLE, TITLES, Resident, settle
 from tests.support import one, problem, serving
 
@@ -105,25 +113,25 @@ async def test_a_swallowed_failure_cannot_look_like_a_commit(
         with pytest.raises(asyncpg.DivisionByZeroError):
             await transaction.fetch(FAILS)
 
-    with pytest.raises(Lost):
+    with pytest.raises(LostError):
         async with single.tenant(ash.schema) as transaction:
             await transaction.fetch(ADD_TITLE, title="lost")
             await swallow(transaction)
-    with pytest.raises(Lost):
+    with pytest.raises(LostError):
         async with single.tenant(ash.schema) as transaction:
             await transaction.fetch(ADD_TITLE, title="lost")
             await swallow(transaction)
-            with pytest.raises(Lost):
+            with pytest.raises(LostError):
                 async with transaction.savepoint():
                     pass  # a savepoint begun too late heals nothing
-    with pytest.raises(Lost):
+    with pytest.raises(LostError):
         async with single.tenant(ash.schema) as transaction:
             await transaction.fetch(ADD_TITLE, title="lost")
             connection = await transaction.as_login()
             with pytest.raises(asyncpg.UndefinedTableError):
                 await connection.execute("SELECT FROM shared.nothing")
     async with single.tenant(ash.schema) as transaction:
-        with pytest.raises(Lost):
+        with pytest.raises(LostError):
             async with transaction.savepoint():
                 await transaction.fetch(ADD_TITLE, title="undone")
                 await swallow(transaction)
@@ -170,7 +178,7 @@ async def test_where_there_is_but_one_connection_nesting_is_refused_in_time(
     ash, birch, *_ = residents
     database = await Database.connect(config.require("database_url"), size=1, acquire_timeout=0.1)
     async with database.tenant(ash.schema) as transaction:
-        with pytest.raises(Unavailable):
+        with pytest.raises(UnavailableError):
             await titles(database, birch)
         assert await transaction.fetchval(TITLES) == ash.canary
     await database.close()
@@ -200,7 +208,7 @@ async def test_what_is_no_tenants_schema_is_refused_before_any_sql(
 
 
 async def test_a_tenant_that_is_not_there_is_unavailable(single: Database) -> None:
-    with pytest.raises(Unavailable):
+    with pytest.raises(UnavailableError):
         async with single.tenant(SchemaName("t_" + "a" * 16)):
             pytest.fail("entered")
     await backend(single)
@@ -230,7 +238,7 @@ async def test_a_poisoned_connection_is_dropped_and_the_next_request_is_served(
     raw = await pool.acquire()
     await raw.execute(poison.format(ash=ash.schema, birch=birch.schema))
     await pool.release(raw)
-    with pytest.raises(Poisoned):
+    with pytest.raises(PoisonedError):
         await titles(database, birch)
     assert await titles(database, birch) == [birch.canary]
     async with database.shared() as connection:

@@ -23,9 +23,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from db import permissions, registry, roles, tokens
-from db.registry import Status
+from db.server import roles
 from db.settings import Settings
+from db.tenants import permissions, registry, states, tokens
+from db.tenants.states import TenantStatus
 from tests.support import Client, eventually, provisioning, serving, sign_up
 
 T = TypeVar("T")
@@ -40,7 +41,7 @@ class Known(msgspec.Struct):
     slug: str
     canary: str
     todo_id: int
-    status: Status = "active"
+    status: TenantStatus = "active"
 
 
 class Key(msgspec.Struct):
@@ -110,15 +111,15 @@ class Tenants(RuleBasedStateMachine):
         self.sign_up(f"shop{next(self.world.numbers)}")
 
     @rule(which=NUMBERS, to=st.sampled_from(["suspended", "active", "deleted"]))
-    def change_state(self, which: int, to: Status) -> None:
+    def change_state(self, which: int, to: TenantStatus) -> None:
         tenant = self.tenants[which % len(self.tenants)]
         before = tenant.status
         if before == "deleted" and to != "deleted":
             to = "active"
-        allowed = to in registry.TRANSITIONS[before]
+        allowed = to in states.TRANSITIONS[before]
         try:
             self.world.run(self.move(tenant, to))
-        except registry.IllegalTransition:
+        except registry.IllegalTransitionError:
             assert not allowed or before == "deleted"
         else:
             tenant.status = to
@@ -186,7 +187,7 @@ class Tenants(RuleBasedStateMachine):
         assert answer.status_code == 201, answer.text
         return Known(made.id, slug, canary, answer.json()["id"]), made.key
 
-    async def move(self, tenant: Known, to: Status) -> None:
+    async def move(self, tenant: Known, to: TenantStatus) -> None:
         async with self.world.owner.transaction():
             locked = await registry.lock(self.world.owner, tenant.id)
             assert locked is not None

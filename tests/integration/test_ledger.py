@@ -6,18 +6,20 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from db import contracts, ledger, registry
-from db.contracts import BULK, SIGN_UP, Migrate, Provision, Requested, message
-from db.ledger import Claim, Failure
+from db.ledger import envelope, inbox, outbox
+from db.ledger.contracts import Migrate, Provision, Requested
+from db.ledger.envelope import BULK, SIGN_UP, message
+from db.ledger.inbox import Failure
+from db.ledger.outbox import Claim
 from db.settings import Settings
-from db.signup import sign_up
-from tests.support import eventually, one
+from db.tenants import registry
+from tests.support import eventually, one, signed_up
 
 
 async def a_tenant(owner: asyncpg.Connection, slug: str = "bakery") -> registry.Tenant:
     """Return a registered tenant, its two messages out of the way."""
     async with owner.transaction():
-        made = await sign_up(owner, name=slug, slug=slug)
+        made = await signed_up(owner, slug)
         await owner.execute("DELETE FROM shared.messages")
     return made.tenant
 
@@ -29,12 +31,12 @@ async def a_command(
     made = message(
         Provision(tenant_id=tenant.id), tenant_id=tenant.id, tenant_version=version, priority=priority
     )
-    await ledger.append(owner, [made])
+    await outbox.append(owner, [made])
     return made.id
 
 
 async def claim(owner: asyncpg.Connection, *, lease: float = 30, in_flight: int = 100) -> list[Claim]:
-    return await ledger.claim(owner, limit=10, lease=lease, in_flight=in_flight)
+    return await outbox.claim(owner, limit=10, lease=lease, in_flight=in_flight)
 
 
 async def status(owner: asyncpg.Connection, message_id: UUID) -> str:
@@ -58,9 +60,9 @@ async def test_within_a_tenant_an_older_message_goes_first(owner: asyncpg.Connec
     older = await a_command(owner, tenant, 1)
     claims = await claim(owner)
     assert [c.id for c in claims] == [older]
-    await ledger.mark_published(owner, claims)
+    await outbox.mark_published(owner, claims)
     assert await claim(owner) == []  # a command holds its tenant until it is handled
-    await ledger.mark_handled(owner, older)
+    await inbox.mark_handled(owner, older)
     assert [c.id for c in await claim(owner)] == [newer]
 
 
@@ -78,11 +80,11 @@ async def test_a_published_event_blocks_nobody(owner: asyncpg.Connection) -> Non
     event = message(
         Requested(tenant_id=tenant.id, slug="bakery", name="b"), tenant_id=tenant.id, tenant_version=1
     )
-    await ledger.append(owner, [event])
+    await outbox.append(owner, [event])
     newer = await a_command(owner, tenant, 2)
     claims = await claim(owner)
     assert [c.id for c in claims] == [event.id]
-    await ledger.mark_published(owner, claims)
+    await outbox.mark_published(owner, claims)
     assert [c.id for c in await claim(owner)] == [newer]
 
 
@@ -90,8 +92,8 @@ async def test_signups_go_before_bulk_work(owner: asyncpg.Connection) -> None:
     bulk = [await a_command(owner, await a_tenant(owner, f"b{n}"), 1) for n in range(3)]
     urgent = message(Provision(tenant_id=(await a_tenant(owner, "u")).id), priority=SIGN_UP)
     for message_id in bulk:  # `a_tenant` clears the ledger
-        await ledger.append(owner, [contracts.message(Migrate(tenant_id=message_id, revision="r"))])
-    await ledger.append(owner, [urgent])
+        await outbox.append(owner, [envelope.message(Migrate(tenant_id=message_id, revision="r"))])
+    await outbox.append(owner, [urgent])
     claims = await claim(owner, in_flight=2)
     assert claims[0].id == urgent.id
     assert len(claims) == 2
@@ -104,10 +106,10 @@ async def test_no_more_commands_are_in_flight_than_allowed_and_events_go_on(
     for tenant in tenants:
         await a_command(owner, tenant, 1)
     event = message(Requested(tenant_id=tenants[0].id, slug="t0", name="t"))
-    await ledger.append(owner, [event])
+    await outbox.append(owner, [event])
     claims = await claim(owner, in_flight=2)
     assert sorted(c.kind for c in claims) == ["command", "command", "event"]
-    await ledger.mark_published(owner, claims)
+    await outbox.mark_published(owner, claims)
     assert await claim(owner, in_flight=2) == []
 
 
@@ -116,8 +118,8 @@ async def test_a_mark_that_comes_after_a_retry_was_scheduled_changes_nothing(
 ) -> None:
     message_id = await a_command(owner, await a_tenant(owner), 1)
     claims = await claim(owner)
-    await ledger.retry(owner, message_id, Failure("X", "x"), delay=0)  # delivered, failed, before the mark
-    await ledger.mark_published(owner, claims)
+    await inbox.retry(owner, message_id, Failure("X", "x"), delay=0)  # delivered, failed, before the mark
+    await outbox.mark_published(owner, claims)
     assert await status(owner, message_id) == "pending"
     assert [c.id for c in await claim(owner)] == [message_id]
 
@@ -125,19 +127,19 @@ async def test_a_mark_that_comes_after_a_retry_was_scheduled_changes_nothing(
 async def test_a_delivery_may_overtake_the_mark(owner: asyncpg.Connection) -> None:
     message_id = await a_command(owner, await a_tenant(owner), 1)
     claims = await claim(owner)
-    await ledger.mark_handled(owner, message_id)
-    await ledger.mark_published(owner, claims)
+    await inbox.mark_handled(owner, message_id)
+    await outbox.mark_published(owner, claims)
     assert await status(owner, message_id) == "handled"
 
 
 async def test_a_delivery_proves_that_it_was_published(owner: asyncpg.Connection) -> None:
     message_id = await a_command(owner, await a_tenant(owner), 1)
     claims = await claim(owner)
-    await ledger.begin_attempt(owner, message_id)
+    await inbox.begin_attempt(owner, message_id)
     row = await one(owner, "SELECT status, published_at, leased_until FROM shared.messages")
     assert (row["status"], row["leased_until"]) == ("published", None)
     assert row["published_at"] is not None
-    await ledger.mark_unpublished(owner, claims[0], error="timed out", delay=0)
+    await outbox.mark_unpublished(owner, claims[0], error="timed out", delay=0)
     assert await status(owner, message_id) == "published"
 
 
@@ -152,17 +154,17 @@ async def test_nobody_waits_for_a_message_that_is_worked_on(
     worker = await asyncpg.connect(config.require("owner_database_url"))
     await owner.execute("SET lock_timeout = '2s'")
     async with worker.transaction():
-        assert await ledger.lock_open(worker, working) is not None
-        await ledger.mark_published(owner, claims)
+        assert await inbox.lock_open(worker, working) is not None
+        await outbox.mark_published(owner, claims)
         assert (await status(owner, working), await status(owner, other)) == ("pending", "published")
         held = next(each for each in claims if each.id == working)
-        await ledger.mark_unpublished(owner, held, error="timed out", delay=0)
+        await outbox.mark_unpublished(owner, held, error="timed out", delay=0)
         await owner.execute("UPDATE shared.messages SET published_at = '-infinity' WHERE id = $1", other)
-        await ledger.mark_handled(worker, working)
+        await inbox.mark_handled(worker, working)
     async with worker.transaction():
-        assert await ledger.lock_open(worker, other) is not None
-        assert await ledger.republish(owner, older_than=1, held=0) == 0
-    assert await ledger.republish(owner, older_than=1, held=0) == 1
+        assert await inbox.lock_open(worker, other) is not None
+        assert await outbox.republish(owner, older_than=1, held=0) == 0
+    assert await outbox.republish(owner, older_than=1, held=0) == 1
     assert (await status(owner, working), await status(owner, other)) == ("handled", "pending")
     await worker.close()
 
@@ -171,13 +173,13 @@ async def test_a_mark_waits_for_another_relay_that_looks_at_its_rows(
     config: Settings, owner: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A claim keeps the locks of rows that it has looked at and left, for as long as it takes to commit."""
-    monkeypatch.setattr(ledger, "_MARK_LOCK_TIMEOUT", 20_000)  # this machine may be slow
+    monkeypatch.setattr(outbox, "_MARK_LOCK_TIMEOUT", 20_000)  # this machine may be slow
     message_id = await a_command(owner, await a_tenant(owner), 1)
     claims = await claim(owner)
     other = await asyncpg.connect(config.require("owner_database_url"))
     async with other.transaction():
         await other.execute("SELECT FROM shared.messages FOR UPDATE SKIP LOCKED")
-        marking = asyncio.create_task(ledger.mark_published(owner, claims))
+        marking = asyncio.create_task(outbox.mark_published(owner, claims))
 
         async def waits() -> bool:
             return bool(await other.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))
@@ -191,11 +193,11 @@ async def test_a_mark_waits_for_another_relay_that_looks_at_its_rows(
 async def test_what_did_not_reach_the_broker_is_put_off(owner: asyncpg.Connection) -> None:
     message_id = await a_command(owner, await a_tenant(owner), 1)
     (claimed,) = await claim(owner)
-    await ledger.mark_unpublished(owner, claimed, error="nacked", delay=60)
+    await outbox.mark_unpublished(owner, claimed, error="nacked", delay=60)
     row = await one(owner, "SELECT *, leased_until > now() AS later FROM shared.messages")
     assert (row["status"], row["later"], row["last_error"]) == ("pending", True, "nacked")
     assert await claim(owner) == []
-    assert 50 < (await ledger.next_due(owner, looked=1) or 0) <= 60
+    assert 50 < (await outbox.next_due(owner, looked=1) or 0) <= 60
     await owner.execute("UPDATE shared.messages SET leased_until = now()")
     assert [each.id for each in await claim(owner)] == [message_id]
 
@@ -204,8 +206,8 @@ async def test_what_reached_the_broker_after_all_is_welcome(owner: asyncpg.Conne
     """Only its confirm did not come; it does not wait for the next publication."""
     message_id = await a_command(owner, await a_tenant(owner), 1)
     (claimed,) = await claim(owner)
-    await ledger.mark_unpublished(owner, claimed, error="no confirm in time", delay=60)
-    assert await ledger.begin_attempt(owner, message_id) is not None
+    await outbox.mark_unpublished(owner, claimed, error="no confirm in time", delay=60)
+    assert await inbox.begin_attempt(owner, message_id) is not None
     assert await status(owner, message_id) == "published"
 
 
@@ -214,37 +216,37 @@ async def test_the_next_look_is_at_the_first_time_to_come(owner: asyncpg.Connect
     tenant = await a_tenant(owner)
     older, newer = await a_command(owner, tenant, 1), await a_command(owner, tenant, 2)
     await owner.execute("UPDATE shared.messages SET available_at = now() - interval '1 minute'")
-    assert await ledger.next_due(owner, looked=1) is None
+    assert await outbox.next_due(owner, looked=1) is None
     await owner.execute(
         "UPDATE shared.messages SET available_at = now() + interval '3 s' WHERE id = $1", older
     )
-    assert 1 < (await ledger.next_due(owner, looked=1) or 0) <= 3
+    assert 1 < (await outbox.next_due(owner, looked=1) or 0) <= 3
     await owner.execute("UPDATE shared.messages SET available_at = now() WHERE id = $1", newer)
-    assert await ledger.next_due(owner, looked=30) == 0  # it came while somebody looked
+    assert await outbox.next_due(owner, looked=30) == 0  # it came while somebody looked
 
 
 async def test_a_command_that_nobody_holds_is_published_again(owner: asyncpg.Connection) -> None:
     message_id = await a_command(owner, await a_tenant(owner), 1)
-    await ledger.mark_published(owner, await claim(owner))
-    assert await ledger.republish(owner, older_than=60, held=0) == 0  # too soon
+    await outbox.mark_published(owner, await claim(owner))
+    assert await outbox.republish(owner, older_than=60, held=0) == 0  # too soon
     await owner.execute("UPDATE shared.messages SET published_at = now() - interval '2 minutes'")
-    assert await ledger.republish(owner, older_than=60, held=1) == 0  # the broker still has it
-    assert await ledger.republish(owner, older_than=60, held=0) == 1
+    assert await outbox.republish(owner, older_than=60, held=1) == 0  # the broker still has it
+    assert await outbox.republish(owner, older_than=60, held=0) == 1
     assert [c.id for c in await claim(owner)] == [message_id]
 
 
 async def test_an_attempt_that_never_began_is_given_back(owner: asyncpg.Connection) -> None:
     message_id = await a_command(owner, await a_tenant(owner), 1)
-    entry = await ledger.begin_attempt(owner, message_id)
+    entry = await inbox.begin_attempt(owner, message_id)
     assert entry is not None
     assert entry.attempts == 1
-    await ledger.give_back_attempt(owner, message_id, delay=0)
+    await inbox.give_back_attempt(owner, message_id, delay=0)
     assert await owner.fetchval("SELECT attempts FROM shared.messages WHERE id = $1", message_id) == 0
 
 
 async def test_an_unknown_body_is_kept_once(owner: asyncpg.Connection) -> None:
     for _ in range(3):
-        await ledger.park_unknown(owner, b"\xff\x00 not json", Failure("unknown", "?"))
+        await inbox.park_unknown(owner, b"\xff\x00 not json", Failure("unknown", "?"))
     row = await one(owner, "SELECT type, kind, status, raw_body FROM shared.messages")
     assert tuple(row) == ("unknown", "command", "parked", b"\xff\x00 not json")
 
@@ -260,12 +262,12 @@ async def test_only_old_and_settled_rows_are_swept(owner: asyncpg.Connection) ->
             name,
         )
     fresh = await a_command(owner, tenant, 1)
-    await ledger.mark_handled(owner, fresh)
+    await inbox.mark_handled(owner, fresh)
     replayed = await a_command(owner, tenant, 1)
     await owner.execute(
         "UPDATE shared.messages SET created_at = now() - interval '40 days' WHERE id = $1", replayed
     )
-    await ledger.mark_handled(owner, replayed)  # old, but handled only now
-    assert await ledger.sweep(owner, days=30) == 1
+    await inbox.mark_handled(owner, replayed)  # old, but handled only now
+    assert await outbox.sweep(owner, days=30) == 1
     left = {row["id"] for row in await owner.fetch("SELECT id FROM shared.messages")}
     assert left == {fresh, replayed, *(m for name, m in old.items() if name != "handled")}

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from db.local import debian
-from db.local.debian import UnpackError, default_cache, is_debian_like, unpack_rabbitmq
-from db.local.rabbitmq import RabbitNode
+from db.local.servers import debian
+from db.local.servers.debian import UnpackError, default_cache, is_debian_like, unpack_rabbitmq
+from db.local.servers.rabbitmq import RabbitNode
 
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.timeout(600)]
 

@@ -13,10 +13,10 @@ import asyncpg
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from db.local.lock import InUseError
-from db.local.postgres import PostgresServer
-from db.local.process import ProcessError, working_in
-from db.local.waiting import is_free, wait_until
+from db.local.processes.lock import InUseError
+from db.local.processes.process import ProcessError, working_in
+from db.local.processes.waiting import is_free, wait_until
+from db.local.servers.postgres import PostgresServer
 
 FAST = {"fsync": "off", "full_page_writes": "off"}  # a killed process loses nothing by it
 
@@ -181,7 +181,7 @@ async def test_a_server_started_in_a_thread_outlives_the_thread(tmp_path: Path) 
 def test_a_server_ends_with_a_killed_supervisor(tmp_path: Path) -> None:
     home = tmp_path / "postgres"
     script = (
-        "import sys, time; from pathlib import Path; from db.local.postgres import PostgresServer\n"
+        "import sys, time; from pathlib import Path; from db.local.servers.postgres import PostgresServer\n"
         f"server = PostgresServer(Path({str(home)!r}), settings={FAST!r}); server.start()\n"
         "print(server.pid, flush=True); time.sleep(60)"
     )

@@ -11,11 +11,11 @@ import pytest
 from pamqp.common import FieldTable
 from yarl import URL
 
-from db.local.debian import is_debian_like, unpack_rabbitmq
-from db.local.installation import HIDE
-from db.local.process import ProcessError, working_in
-from db.local.rabbitmq import Installation, RabbitNode, find_installation
-from db.local.waiting import is_free, wait_until
+from db.local.processes.process import ProcessError, working_in
+from db.local.processes.waiting import is_free, wait_until
+from db.local.servers.debian import is_debian_like, unpack_rabbitmq
+from db.local.servers.installation import HIDE
+from db.local.servers.rabbitmq import Installation, RabbitNode, find_installation
 
 pytestmark = pytest.mark.rabbitmq
 QUORUM: FieldTable = {"x-queue-type": "quorum"}

@@ -7,8 +7,9 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from db import bootstrap, tokens
+from db import bootstrap
 from db.settings import Settings
+from db.tenants import tokens
 from tests.support import Client, Service, Tenant, becomes, eventually, one, problem, requested, sign_up
 
 WHY = {"reason": "the disk was full"}
@@ -94,7 +95,7 @@ async def test_a_message_shows_its_payload_its_failure_and_its_timeline(
     assert (message["tenant"], message["attempts"]) == ("bakery", 1)
     assert message["error_class"] == "DuplicateSchemaError"
     assert "create_schema" in message["traceback"]
-    assert message["frame"].startswith("db/roles.py:")
+    assert message["frame"].startswith("db/server/roles.py:")
     steps = [(step["what"], step["name"]) for step in message["timeline"]]
     assert steps[:2] == [("cause", "tenant.requested"), ("self", "tenant.provision")]
     assert ("effect", "tenant.provisioning_failed") in steps
@@ -162,7 +163,7 @@ async def test_messages_that_failed_alike_are_one_group(
         "DuplicateSchemaError",
         3,
     )
-    assert group["frame"].startswith("db/roles.py:")
+    assert group["frame"].startswith("db/server/roles.py:")
     assert "already exists" in group["error"]
     assert group["oldest"] < group["newest"]
     assert group["sample"] in {message["id"] for message in await listed(api, as_operator, status="parked")}

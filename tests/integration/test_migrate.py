@@ -11,15 +11,16 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from db import registry
-from db.contracts import Migrate as MigrateCommand
+from db.ledger.contracts import Migrate as MigrateCommand
 from db.migrations.fingerprint import structure
 from db.migrations.lineage import lineage
 from db.migrations.online import Online
 from db.migrations.render import render
-from db.registry import Tenant as Registered
 from db.settings import PROJECT, Settings
-from provisioner.consumer import Consumer, Policy
+from db.tenants import registry
+from db.tenants.registry import Tenant as Registered
+from provisioner.attempt import Policy
+from provisioner.delivery import Deliveries
 from provisioner.handlers.migrate import Migrate
 from tests.operators import Operator
 from tests.shell import alembic
@@ -155,7 +156,7 @@ async def test_an_older_tenant_is_brought_to_head_and_served_again(
 
 async def registered(owner: asyncpg.Connection, slug: str) -> Registered:
     """Return the registry's row of a tenant."""
-    found = await registry.find(owner, slug)
+    found = await registry.get_named(owner, slug)
     assert found is not None
     return found
 
@@ -358,11 +359,11 @@ async def pool(config: Settings) -> AsyncIterator[asyncpg.Pool]:
         yield made
 
 
-def consumer(pool: asyncpg.Pool, config: Settings) -> Consumer:
+def consumer(pool: asyncpg.Pool, config: Settings) -> Deliveries:
     """Return a consumer that knows migrations alone."""
     chain = lineage("tenant", config.alembic_config)
     online = Online(config.require("owner_database_url"), chain, lock_timeout=1)
-    return Consumer(pool, {"tenant.migrate": Migrate(chain, online)}, POLICY)
+    return Deliveries(pool, {"tenant.migrate": Migrate(chain, online)}, POLICY)
 
 
 async def command_for(owner: asyncpg.Connection, slug: str, revision: str = HEAD) -> str:
@@ -409,7 +410,7 @@ async def test_a_command_of_a_later_release_is_parked_and_the_tenant_goes_on(
     message_id = await command_for(owner, "bakery", "ffffffffffff")
     await consumer(pool, config).command(message_id, b"")
     row = await settles(owner, message_id, "parked")
-    assert row["error_class"] == "UnknownRevision"
+    assert row["error_class"] == "UnknownRevisionError"
     assert await told(owner, "tenant.migration_failed") == ["ffffffffffff"]
     assert (await api.get("/todos", headers=tenant.headers)).status_code == 200
 

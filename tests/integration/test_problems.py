@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from api.problems import KINDS
+from api.web.problems import KINDS
 from tests.support import Client, Service, Tenant, problem, requested, sign_up
 
 

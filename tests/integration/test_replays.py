@@ -8,12 +8,11 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from db import replays
 from db.audit import By
-from db.messages import Filter
+from db.control import replays
+from db.ledger.lists import MessageFilter
 from db.settings import Settings
-from db.signup import sign_up
-from tests.support import Client, Service, eventually, problem, provisioning, requested
+from tests.support import Client, Service, eventually, problem, provisioning, requested, signed_up
 
 WHY = {"reason": "the disk was full"}
 PARKED = {"filter": {"status": "parked", "type": "tenant.provision"}, **WHY}
@@ -23,7 +22,7 @@ async def park(owner: asyncpg.Connection, count: int) -> None:
     """Leave parked provisions of tenants that have nothing wrong with them any more."""
     async with owner.transaction():
         for number in range(count):
-            await sign_up(owner, name="Shop", slug=f"shop{number}")
+            await signed_up(owner, f"shop{number}")
         await owner.execute("UPDATE shared.tenants SET status = 'failed'")
         await owner.execute("UPDATE shared.messages SET status = 'published' WHERE kind = 'event'")
         await owner.execute(
@@ -185,7 +184,7 @@ async def test_what_somebody_else_has_dealt_with_is_passed_over(
 async def test_many_at_once_take_each_step_once(config: Settings, owner: asyncpg.Connection) -> None:
     await park(owner, 20)
     async with owner.transaction():
-        await replays.start(owner, Filter(status="parked"), rate=5, by=By("test", None, "why"))
+        await replays.start(owner, MessageFilter(status="parked"), rate=5, by=By("test", None, "why"))
     async with asyncpg.create_pool(config.owner_database_url, min_size=8, max_size=8) as pool:
 
         async def step() -> bool:

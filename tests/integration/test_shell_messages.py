@@ -11,14 +11,13 @@ import pytest
 from click.testing import CliRunner
 
 from api.cli.messages import messages_group
-from db import replays
 from db.audit import By
-from db.messages import Filter
+from db.control import replays
+from db.ledger.lists import MessageFilter
 from db.settings import Settings
-from db.signup import sign_up
 from tests.processes import environment
 from tests.shell import Finished, typed
-from tests.support import Service, one
+from tests.support import Service, one, signed_up
 
 
 @pytest.fixture
@@ -26,7 +25,7 @@ async def parked(owner: asyncpg.Connection) -> list[str]:
     """Three parked provisions, oldest first."""
     async with owner.transaction():
         for number in range(3):
-            await sign_up(owner, name="Shop", slug=f"shop{number}")
+            await signed_up(owner, f"shop{number}")
         await owner.execute("UPDATE shared.tenants SET status = 'failed'")
         await owner.execute("UPDATE shared.messages SET status = 'published' WHERE kind = 'event'")
         await owner.execute(
@@ -96,7 +95,9 @@ async def test_one_message_is_archived_restored_and_replayed_with_a_reason(
     assert (await told(config, "replay", parked[0], "--reason", "healed"))["status"] == "pending"
     again = await messages(config, "replay", parked[0], "--reason", "healed")
     assert (again.code, "cannot be replayed" in again.err) == (1, True)
-    rows = await owner.fetch("SELECT actor, action FROM shared.audit_log ORDER BY id")
+    rows = await owner.fetch(
+        "SELECT actor, action FROM shared.audit_log WHERE action LIKE 'message.%' ORDER BY id"
+    )
     assert [row["action"] for row in rows] == ["message.archive", "message.restore", "message.replay"]
     assert all(row["actor"].startswith("shell:") for row in rows)
 
@@ -124,7 +125,9 @@ async def test_a_running_replay_is_cancelled(
     config: Settings, owner: asyncpg.Connection, parked: list[str]
 ) -> None:
     async with owner.transaction():
-        running = await replays.start(owner, Filter(status="parked"), rate=1, by=By("test", None, "why"))
+        running = await replays.start(
+            owner, MessageFilter(status="parked"), rate=1, by=By("test", None, "why")
+        )
     ended = await told(config, "cancel", str(running.id))
     assert (ended["status"], ended["done"]) == ("cancelled", 0)
     missing = await messages(config, "cancel", parked[0])

@@ -17,12 +17,14 @@ import uuid_utils.compat as uuid7
 from msgspec.structs import replace
 
 from api.app import create_app
-from db import bootstrap, registry, roles
 from db.logs import redact
 from db.migrations.lineage import lineage
 from db.names import new_schema_name, quoted, schema_name
+from db.server import roles, version
 from db.settings import Settings
-from provisioner.consumer import Consumer, Policy
+from db.tenants import registry, states
+from provisioner.attempt import Policy
+from provisioner.delivery import Deliveries
 from provisioner.handlers.provision import Provision
 from tests import leaks
 from tests.isolation import Resident, settle
@@ -131,7 +133,7 @@ async def test_a_purged_tenants_slug_serves_its_next_owner_and_the_old_key_opens
     before = await owner.fetchrow("SELECT id, schema_name FROM shared.tenants")
     assert before is not None
 
-    async def to(status: registry.Status) -> None:
+    async def to(status: states.TenantStatus) -> None:
         async with owner.transaction():
             tenant = await registry.lock(owner, before["id"])
             assert tenant is not None
@@ -220,7 +222,7 @@ async def test_a_forged_command_changes_no_tenant(
     async with asyncpg.create_pool(config.require("owner_database_url"), min_size=1, max_size=2) as pool:
         handler = Provision(lineage("tenant", config.alembic_config))
         policy = Policy(attempts=8, retry_base=0.01, retry_cap=0.1, lock_timeout=1)
-        consumer = Consumer(pool, {"tenant.provision": handler}, policy)
+        consumer = Deliveries(pool, {"tenant.provision": handler}, policy)
         for message_id in (str(uuid7.uuid7()), str(handled), None, "'; DROP TABLE shared.tenants; --"):
             await consumer.command(message_id, forged)
     assert await state() == before
@@ -312,13 +314,13 @@ async def test_granian_refuses_it_too_and_goes_on_serving(config: Settings) -> N
 @pytest.mark.parametrize("number", [90624, 150018, 160000, 160004, 170000])
 def test_servers_that_forget_roles_are_refused(number: int) -> None:
     """CVE-2024-10978: SET ROLE could be lost in a reused plan."""
-    with pytest.raises(bootstrap.UnsupportedServer, match="too old"):
-        bootstrap.check_version(number)
+    with pytest.raises(version.UnsupportedServerError, match="too old"):
+        version.check_number(number)
 
 
 @pytest.mark.parametrize("number", [160005, 170001, 180000, 190000])
 def test_servers_from_the_floor_on_are_taken(number: int) -> None:
-    bootstrap.check_version(number)
+    version.check_number(number)
 
 
 def test_nothing_is_cast_to_a_schema_name_but_what_was_drawn_or_checked() -> None:

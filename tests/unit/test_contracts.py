@@ -5,8 +5,9 @@ from uuid import uuid4
 import msgspec
 import pytest
 
-from db import contracts
-from db.contracts import COMMANDS, EVENTS, ContractError, Provision, message
+from db.ledger import envelope
+from db.ledger.contracts import COMMANDS, EVENTS, ContractError, Provision
+from db.ledger.envelope import message
 
 
 def test_a_payload_is_a_cloud_event() -> None:
@@ -35,7 +36,7 @@ def test_a_payload_is_a_cloud_event() -> None:
 
 def test_a_command_is_read_back() -> None:
     data = Provision(tenant_id=uuid4())
-    assert contracts.command("tenant.provision", message(data).payload) == data
+    assert envelope.command("tenant.provision", message(data).payload) == data
 
 
 @pytest.mark.parametrize(
@@ -49,7 +50,7 @@ def test_a_command_is_read_back() -> None:
 )
 def test_anything_else_breaks_the_contract(type_: str, payload: str) -> None:
     with pytest.raises(ContractError):
-        contracts.command(type_, payload)
+        envelope.command(type_, payload)
 
 
 def test_types_are_named_as_the_parts_of_the_system_know_them() -> None:

@@ -1,6 +1,6 @@
 """Buckets: so many at once, then evenly; each key for itself, in bounded memory."""
 
-from api.limits import Bucket
+from api.gate.limits import Bucket
 
 
 def test_a_minutes_worth_can_be_taken_at_once_and_no_more() -> None:

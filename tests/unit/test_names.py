@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from db import names
-from db.names import NameRefused
+from db.names import InvalidNameError
 
 
 @pytest.mark.parametrize("text", ["a", "bakery", "Joe-s_Bakery2", "x" * 63])
@@ -15,7 +15,7 @@ def test_good_slugs_are_folded(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "a\n", "1a", "a-", "-a", "a b", "x" * 64, "a/b", "a.b", "ß", "İ"])
 def test_malformed_slugs_are_refused(text: str) -> None:
-    with pytest.raises(NameRefused):
+    with pytest.raises(InvalidNameError):
         names.slug(text)
 
 
@@ -36,7 +36,7 @@ def test_malformed_slugs_are_refused(text: str) -> None:
     ],
 )
 def test_reserved_slugs_are_refused(text: str) -> None:
-    with pytest.raises(NameRefused, match="reserved"):
+    with pytest.raises(InvalidNameError, match="reserved"):
         names.slug(text)
 
 
@@ -44,7 +44,7 @@ def test_reserved_slugs_are_refused(text: str) -> None:
 def test_a_slug_made_from_any_name_is_a_slug_or_a_refusal(text: str) -> None:
     try:
         made = names.slug_from(text)
-    except NameRefused:
+    except InvalidNameError:
         return
     assert names.slug(made) == made
 
@@ -80,7 +80,7 @@ def test_hosts_are_ascii_and_lower_case(text: str, host: str) -> None:
     ],
 )
 def test_what_is_no_host_is_refused(text: str) -> None:
-    with pytest.raises(NameRefused):
+    with pytest.raises(InvalidNameError):
         names.host(text)
 
 

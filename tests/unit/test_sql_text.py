@@ -20,18 +20,18 @@ DRIVER = frozenset(
 )
 
 BUILDS = {
-    "db/tenancy.py": "the preamble, from a schema name checked against its pattern; savepoints, numbered",
-    "db/hardening.py": "revokes, from the catalog's own signatures, quoted",
+    "db/session/tenancy.py": "the preamble, from a schema name checked against its pattern; savepoints, numbered",
+    "db/server/hardening.py": "revokes, from the catalog's own signatures, quoted",
     "db/bootstrap.py": "logins and databases, quoted",
-    "db/roles.py": "roles and schemas, quoted",
-    "db/rights.py": "grants, from constants and quoted names",
+    "db/server/roles.py": "roles and schemas, quoted",
+    "db/server/rights.py": "grants, from constants and quoted names",
     "db/migrations": "rendered migrations, and version tables of checked schemas",
     "provisioner/handlers": "what fills a new schema, its name quoted",
-    "db/audit.py": "a WHERE chosen from fixed conditions, values bound",
-    "db/fleet.py": "a WHERE chosen from fixed conditions, values bound",
-    "db/messages.py": "a WHERE chosen from fixed conditions, values bound",
-    "db/registry.py": "the kind of a row lock, from two callers beside it",
-    "db/replays.py": "a WHERE chosen from fixed conditions, values bound",
+    "db/control/audit.py": "a WHERE chosen from fixed conditions, values bound",
+    "db/ledger/lists.py": "a WHERE chosen from fixed conditions, values bound",
+    "db/tenants/registry.py": "the kind of a row lock, and a WHERE from callers in this package and control",
+    "db/control/replays.py": "a WHERE chosen from fixed conditions, values bound",
+    "db/control/messages.py": "the condition of a change, from two constants beside it",
 }
 
 Texts = dict[str, list[ast.expr]]

@@ -3,9 +3,9 @@
 import pytest
 from sqlalchemy import Integer, String, bindparam, select
 
-from db.models.tenant import Todo
+from db.domain import Todo
 from db.names import SchemaName
-from db.statements import Statement
+from db.session.statements import Statement
 
 A = SchemaName("t_aaaaaaaaaaaaaaaa")
 B = SchemaName("t_bbbbbbbbbbbbbbbb")

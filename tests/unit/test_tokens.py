@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from db import tokens
 from db.logs import redact
-from db.tokens import Kind
+from db.tenants import tokens
+from db.tenants.tokens import TokenKind
 
 
 @pytest.mark.parametrize(("kind", "prefix"), [("tenant", "tnt_"), ("user", "usr_"), ("operator", "opr_")])
-def test_a_token_is_read_back_as_what_it_is(kind: Kind, prefix: str) -> None:
+def test_a_token_is_read_back_as_what_it_is(kind: TokenKind, prefix: str) -> None:
     token = tokens.mint(kind)
     assert token.text.startswith(prefix)
     assert tokens.parse(token.text) == token

@@ -1,0 +1,1 @@
+"""The gate: who may call what, and how much of it."""

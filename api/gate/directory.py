@@ -1,0 +1,111 @@
+"""The directory: who a token is, and which tenant a slug or host means, remembered for a moment.
+
+Every worker forgets all of it at once when a row changes (LISTEN/NOTIFY, empty payload), and asks
+PostgreSQL each time while it cannot hear.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, Final, TypeVar
+from uuid import UUID
+
+from db.session import listening
+from db.session.connection import Connection
+from db.session.listening import Listener
+from db.session.tenancy import Database
+from db.tenants import registry, tokens
+from db.tenants.registry import Tenant
+from db.tenants.tokens import Principal, Token
+
+T = TypeVar("T")
+
+_CAPACITY: Final = 50_000
+
+
+class Directory:
+    """Cached look-ups.
+
+    Args:
+        database: the API's.
+        url: the API's login, for a listening connection of its own.
+        ttl: seconds an entry is believed at most.
+    """
+
+    def __init__(self, database: Database, url: str, *, ttl: float) -> None:
+        self._database = database
+        self._ttl = ttl
+        self._entries: dict[Any, tuple[float, Any]] = {}
+        self._generation = 0
+        self._changed = asyncio.Event()
+        self._listener = Listener(url, listening.REGISTRY, self.forget, probe=ttl)
+
+    async def principal(self, token: Token) -> Principal | None:
+        """Return what a token allows now; None where it allows nothing."""
+        return await self._cached(token.hash, lambda connection: tokens.verify(connection, token))
+
+    async def tenant(self, tenant_id: UUID) -> Tenant | None:
+        """Return the tenant of an id.
+
+        One that is not active is asked for each time: whoever saw it become active can use it at once.
+        """
+        return await self._cached(
+            tenant_id,
+            lambda connection: registry.get(connection, tenant_id),
+            keep=lambda found: found is not None and found.status == "active",
+        )
+
+    async def tenant_of_host(self, host: str) -> UUID | None:
+        """Return the id of the tenant that a host leads to."""
+
+        async def look_up(connection: Connection) -> UUID | None:
+            return await connection.fetchval(  # type: ignore[no-any-return]
+                "SELECT tenant_id FROM shared.tenant_hosts WHERE host = $1", host
+            )
+
+        return await self._cached(("host", host), look_up, keep=lambda _: True)
+
+    async def run(self) -> None:
+        """Listen for changes until cancelled."""
+        await self._listener.run()
+
+    def forget(self) -> None:
+        """Forget all of it: to be called after a change of one's own, which NOTIFY tells the others."""
+        self._generation += 1
+        self._entries.clear()
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def change(self, *, within: float) -> None:
+        """Wait until something may have changed.
+
+        Args:
+            within: seconds at most.
+        """
+        changed = self._changed
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await changed.wait()
+
+    async def _cached(
+        self,
+        key: Any,
+        look_up: Callable[[Connection], Awaitable[T | None]],
+        *,
+        keep: Callable[[T | None], bool] = lambda found: found is not None,
+    ) -> T | None:
+        now = time.monotonic()
+        entry = self._entries.get(key)
+        if entry is not None and entry[0] > now:
+            value: T | None = entry[1]
+            return value
+        generation = self._generation
+        async with self._database.shared() as connection:
+            value = await look_up(connection)
+        # Not kept where something changed meanwhile, since it may be what changed.
+        if self._listener.listening and generation == self._generation and keep(value):
+            if len(self._entries) >= _CAPACITY:
+                self._entries.clear()
+            self._entries[key] = (now + self._ttl, value)
+        return value

@@ -1,0 +1,196 @@
+"""The gate: applies the rule that each route declares, before its handler runs.
+
+The token decides which tenant a request is for; the ``tenant`` header or a registered host must agree with
+it. An unknown tenant and a foreign one get the same answer in the same time, since neither is looked up. A
+tenant's keys carry what they permit; a user's token permits what the user's role does at that moment.
+"""
+
+from datetime import UTC, datetime
+from typing import Any, Final, Literal, cast
+
+import msgspec
+from litestar.enums import ScopeType
+from litestar.middleware import ASGIMiddleware
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+from sqlalchemy import Integer, bindparam, select
+
+from api.gate.caller import Caller
+from api.gate.directory import Directory
+from api.gate.limits import Limits
+from api.gate.rules import OPT, Rule
+from api.gate.serving import check_served
+from api.gate.usage import Usage
+from db import names
+from db.errors import ProblemError
+from db.migrations.lineage import Lineage
+from db.models import access
+from db.session.statements import Statement
+from db.session.tenancy import Database
+from db.tenants import tokens
+from db.tenants.registry import Tenant
+from db.tenants.tokens import Principal
+
+
+class Gate(ASGIMiddleware):
+    """Applies each route's rule.
+
+    Args:
+        lineage: the tenants' revisions, to know which this release serves.
+        signup: the setting SIGNUP.
+        limits: what one token and one tenant may ask for.
+    """
+
+    scopes = (ScopeType.HTTP,)
+
+    def __init__(
+        self, lineage: Lineage, signup: Literal["open", "operator", "closed"], limits: Limits
+    ) -> None:
+        self._lineage = lineage
+        self._signup = signup
+        self._limits = limits
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        scope["user"] = None
+        caller = scope["auth"] = await self._caller(scope)
+        if caller.tenant is None:
+            if caller.principal is not None and cast("HTTPScope", scope)["method"] not in _READS:
+                send = _forgetting(scope["litestar_app"].state.directory, send)
+            await next_app(scope, receive, send)
+            return
+        with self._limits.running(caller.tenant.id):
+            scope["auth"] = await _allowed(scope["route_handler"].opt[OPT], caller)
+            await next_app(scope, receive, send)
+
+    async def _caller(self, scope: Scope) -> Caller:
+        app_state = scope["litestar_app"].state
+        database: Database = app_state.database
+        rule = scope["route_handler"].opt.get(OPT)
+        if not isinstance(rule, Rule):
+            raise ProblemError("forbidden")
+        if rule.who == "public":
+            return Caller(database)
+        if rule.who == "signup" and self._signup == "open":
+            self._limits.address(scope)
+            return Caller(database)
+        directory: Directory = app_state.directory
+        principal = await self._principal(scope, directory)
+        if rule.who == "signup" and self._signup == "closed":
+            raise ProblemError("signup-closed")
+        if rule.who not in _ROUTES[principal.kind]:
+            raise ProblemError("forbidden")
+        if principal.kind == "operator":
+            if rule.scope is not None and not principal.scopes & {"*", rule.scope}:
+                raise ProblemError("forbidden")
+            return Caller(database, principal)
+        self._limits.token(principal.token_id)
+        tenant = await self._tenant(scope, directory, rule, principal)
+        return Caller(database, principal, tenant, principal.scopes)
+
+    async def _tenant(self, scope: Scope, directory: Directory, rule: Rule, principal: Principal) -> Tenant:
+        tenant = await directory.tenant(principal.tenant_id) if principal.tenant_id else None
+        if tenant is None or tenant.status in {"deleted", "purging", "purged"}:
+            raise ProblemError("tenant-forbidden")
+        if rule.who == "tenant-or-operator":
+            if names.folded(str(scope["path_params"].get("slug"))) != tenant.slug:
+                raise ProblemError("tenant-forbidden")
+            return tenant
+        await self._agree(scope, directory, rule, tenant)
+        if rule.served:
+            check_served(self._lineage, tenant)
+        return tenant
+
+    async def _principal(self, scope: Scope, directory: Directory) -> Principal:
+        sent = _header(scope, b"authorization")
+        if len(sent) != 1:
+            raise ProblemError("unauthenticated")
+        scheme, _, text = sent[0].partition(" ")
+        token = tokens.parse(text.strip()) if scheme.casefold() == "bearer" else None
+        found = await directory.principal(token) if token else None
+        if found is None or (found.expires_at is not None and found.expires_at <= datetime.now(UTC)):
+            raise ProblemError("unauthenticated")
+        usage: Usage = scope["litestar_app"].state.usage
+        if not await usage.note(found):
+            raise ProblemError("unauthenticated")
+        return found
+
+    async def _agree(self, scope: Scope, directory: Directory, rule: Rule, tenant: Tenant) -> None:
+        """Check what the request says of its tenant against the token's."""
+        named = _header(scope, b"tenant")
+        if len(named) > 1:
+            raise ProblemError("tenant-ambiguous")
+        if named and names.folded(named[0].strip()) != tenant.slug:
+            raise ProblemError("tenant-forbidden")
+        by_host = await _tenant_of_host(scope, directory)
+        if by_host is not None and by_host != tenant.id:
+            raise ProblemError("tenant-forbidden")
+        if not named and by_host is None and rule.who == "tenant":
+            raise ProblemError("tenant-required")
+
+
+_READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+def _forgetting(directory: Directory, send: Send) -> Send:
+    """Forget all that is remembered before an operator's act is answered: NOTIFY comes a moment later."""
+
+    async def forget_and_send(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            directory.forget()
+        await send(message)
+
+    return forget_and_send
+
+
+_ROUTES: Final[dict[tokens.TokenKind, frozenset[str]]] = {
+    "tenant": frozenset({"tenant", "tenant-or-operator"}),
+    "user": frozenset({"tenant", "user"}),
+    "operator": frozenset({"operator", "tenant-or-operator", "signup"}),
+}
+"""Which rules a kind of token can fulfil; a public route asks for no token."""
+
+_PERMITTED: Final = Statement(
+    select(access.User.is_active, access.Permission.name)
+    .select_from(access.User)
+    .outerjoin(access.RolePermission, access.RolePermission.role_id == access.User.user_role_id)
+    .outerjoin(access.Permission, access.Permission.id == access.RolePermission.permission_id)
+    .where(access.User.id == bindparam("id", type_=Integer))
+)
+
+
+async def _allowed(rule: Rule, caller: Caller) -> Caller:
+    """Return the caller with what it may do now.
+
+    Raises:
+        ProblemError: that is not what the route asks for.
+    """
+    principal = caller.principal
+    if principal is not None and principal.kind == "user" and rule.served:
+        permitted = await _permitted(caller.database, caller.home, principal)
+        caller = msgspec.structs.replace(caller, permissions=permitted)
+    if rule.permission is not None and rule.permission not in caller.permissions:
+        raise ProblemError("forbidden")
+    return caller
+
+
+async def _permitted(database: Database, tenant: Tenant, principal: Principal) -> frozenset[str]:
+    """Return what a user may do now."""
+    async with database.tenant(tenant.schema_name) as transaction:
+        rows = await transaction.fetch(_PERMITTED, id=principal.user_id)
+    if not rows or not rows[0]["is_active"]:
+        raise ProblemError("unauthenticated")
+    return frozenset(row["name"] for row in rows if row["name"] is not None)
+
+
+async def _tenant_of_host(scope: Scope, directory: Directory) -> Any:
+    sent = _header(scope, b"host")
+    if len(sent) != 1:
+        return None
+    try:
+        host = names.host(sent[0].partition(":")[0])
+    except names.InvalidNameError:
+        return None  # an address, or a name that cannot be registered
+    return await directory.tenant_of_host(host)
+
+
+def _header(scope: Scope, name: bytes) -> list[str]:
+    return [value.decode("latin-1") for key, value in scope["headers"] if key == name]

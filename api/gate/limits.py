@@ -1,0 +1,150 @@
+"""Limits: what one tenant, one token, one e-mail or one address may ask of a worker.
+
+Each worker counts for itself, in bounded memory. Who is counted is kept as a keyed hash, so that a look
+into the process finds neither e-mails nor addresses.
+"""
+
+import hashlib
+import math
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+from uuid import UUID
+
+from litestar.types import Scope
+
+from db.errors import ProblemError
+from db.settings import Settings
+
+_MINUTE: Final = 60.0
+_CAPACITY: Final = 100_000
+_SECRET: Final = secrets.token_bytes(32)
+
+
+class Bucket:
+    """A token bucket for each of many keys: ``per_minute`` at once, refilled evenly (GCRA).
+
+    Args:
+        per_minute: takes a minute; 0 for no limit.
+        capacity: keys remembered at most; the one that took longest ago is forgotten first.
+    """
+
+    def __init__(self, per_minute: int, *, capacity: int = _CAPACITY) -> None:
+        self._interval = _MINUTE / per_minute if per_minute else 0.0
+        self._capacity = capacity
+        self._full_at: dict[bytes, float] = {}
+
+    def take(self, key: str, *, now: float | None = None) -> float:
+        """Take one.
+
+        Args:
+            key: whose.
+            now: seconds on a clock that only runs forward.
+
+        Returns:
+            0 where there was one to take, else the seconds until there is.
+        """
+        if not self._interval:
+            return 0.0
+        now = time.monotonic() if now is None else now
+        hashed = _hashed(key)
+        # Popped and put back at the end: the dictionary's order is that of the last take.
+        full_at = max(self._full_at.pop(hashed, now), now)
+        wait = full_at + self._interval - now - _MINUTE
+        if wait <= 1e-6:
+            full_at += self._interval
+            wait = 0.0
+        self._full_at[hashed] = full_at
+        if len(self._full_at) > self._capacity:
+            del self._full_at[next(iter(self._full_at))]
+        return wait
+
+    def give_back(self, key: str) -> None:
+        """Undo a take."""
+        hashed = _hashed(key)
+        if hashed in self._full_at:
+            self._full_at[hashed] -= self._interval
+
+
+def _hashed(key: str) -> bytes:
+    return hashlib.blake2b(key.encode(), key=_SECRET, digest_size=16).digest()
+
+
+class Limits:
+    """All limits of a worker."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._tokens = Bucket(settings.rate_limit_per_minute)
+        self._accounts = Bucket(settings.login_rate_limit_per_minute)
+        self._addresses = Bucket(settings.address_rate_limit_per_minute)
+        self._trusted_proxies = settings.trusted_proxies
+        self._at_once = settings.concurrent_requests
+        self._running: dict[UUID, int] = {}
+
+    def token(self, token_id: str) -> None:
+        """Count a request of a token.
+
+        Raises:
+            ProblemError: it is one too many.
+        """
+        _admit(self._tokens.take(token_id))
+
+    def account(self, email: str) -> None:
+        """Count an attempt to log in with an e-mail, until `logged_in` says that it was none.
+
+        Raises:
+            ProblemError: it is one too many.
+        """
+        _admit(self._accounts.take(email))
+
+    def logged_in(self, email: str) -> None:
+        """Take a log-in off the count of attempts: it knew the password."""
+        self._accounts.give_back(email)
+
+    def address(self, scope: Scope) -> None:
+        """Count a request to a public route that costs more than a look.
+
+        Raises:
+            ProblemError: it is one too many of this address.
+        """
+        _admit(self._addresses.take(self._address(scope)))
+
+    @contextmanager
+    def running(self, tenant_id: UUID) -> Iterator[None]:
+        """Count a tenant's request while it runs.
+
+        Raises:
+            ProblemError: too many of the tenant's run already.
+        """
+        running = self._running.get(tenant_id, 0)
+        if self._at_once and running >= self._at_once:
+            raise ProblemError("too-many-requests")
+        self._running[tenant_id] = running + 1
+        try:
+            yield
+        finally:
+            if self._running[tenant_id] == 1:
+                del self._running[tenant_id]
+            else:
+                self._running[tenant_id] -= 1
+
+    def _address(self, scope: Scope) -> str:
+        client = scope["client"]
+        peer = client[0] if client else ""
+        if not self._trusted_proxies:
+            return peer
+        # Each proxy appends the address it saw, so what a client made up stands further left.
+        said = [
+            entry.strip()
+            for name, value in scope["headers"]
+            if name == b"x-forwarded-for"
+            for entry in value.decode("latin-1").split(",")
+        ]
+        return said[-self._trusted_proxies] if len(said) >= self._trusted_proxies else peer
+
+
+def _admit(wait: float) -> None:
+    if wait:
+        raise ProblemError("too-many-requests", retry_after=math.ceil(wait))

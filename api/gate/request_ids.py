@@ -1,0 +1,33 @@
+"""Request ids: every response carries ``X-Request-ID``, and every log line of a request its id."""
+
+import re
+from typing import Any, Final
+
+import structlog
+import uuid_utils.compat as uuid7
+from litestar.types import Message, Scope
+
+HEADER: Final = b"x-request-id"
+_ACCEPTED: Final = re.compile(rb"\A[A-Za-z0-9._-]{8,128}\Z")
+_KEY: Final = "tenantry_request_id"
+
+
+def request_id(scope: Scope) -> str:
+    """Return the request's id: the client's, where it sent a usable one, else a fresh UUIDv7."""
+    state: dict[str, Any] = scope["state"]
+    found: str | None = state.get(_KEY)
+    if found is None:
+        sent = next((value for name, value in scope["headers"] if name == HEADER), b"")
+        found = sent.decode() if _ACCEPTED.match(sent) else str(uuid7.uuid7())
+        state[_KEY] = found
+        structlog.contextvars.bind_contextvars(request_id=found)
+    return found
+
+
+async def stamp(message: Message, scope: Scope) -> None:
+    """Put the id on the response: a ``before_send`` hook, so that nothing escapes it."""
+    if message["type"] == "http.response.start":
+        headers = list(message.get("headers", ()))
+        if not any(name == HEADER for name, _ in headers):
+            headers.append((HEADER, request_id(scope).encode()))
+            message["headers"] = headers

@@ -1,0 +1,31 @@
+"""Serving: whether this release serves a tenant now. What it does not serve is answered 503, or 403 if suspended."""
+
+from db.domain import OLDEST_SERVED
+from db.errors import ProblemError
+from db.migrations.lineage import Lineage
+from db.tenants.registry import Tenant
+
+
+def check_served(lineage: Lineage, tenant: Tenant) -> None:
+    """Check that this release serves a tenant now.
+
+    Args:
+        lineage: the tenants' revisions that this release knows.
+        tenant: the tenant.
+
+    Raises:
+        ProblemError: it does not; the problem's kind says why.
+    """
+    if tenant.status == "suspended":
+        raise ProblemError("tenant-suspended")
+    if tenant.status != "active" or tenant.revision is None:
+        raise ProblemError("tenant-not-ready")
+    if not _serves(lineage, tenant.revision, tenant.compatible_from):
+        raise ProblemError("tenant-out-of-range")
+
+
+def _serves(lineage: Lineage, revision: str, compatible_from: str | None) -> bool:
+    if lineage.knows(revision):
+        return lineage.position(revision) >= lineage.position(OLDEST_SERVED)
+    # Newer than this release: the revision's own word for how far back it works decides.
+    return compatible_from is not None and lineage.knows(compatible_from)

@@ -1,0 +1,80 @@
+"""Usage: when a token was last used, without a write for each request.
+
+A token's first use is written before the request is served, since a sign-up's key can be exchanged only
+while nobody has used it. After that, uses are collected and written together, once a minute a token.
+"""
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from typing import Final
+
+import asyncpg
+import structlog
+
+from db.session.tenancy import Database, UnavailableError
+from db.tenants import tokens
+from db.tenants.tokens import Principal
+
+log = structlog.get_logger(__name__)
+
+_EVERY: Final = 60.0
+_FLUSH_EVERY: Final = 5.0
+_CAPACITY: Final = 50_000
+
+
+class Usage:
+    """Notes tokens' uses.
+
+    Args:
+        database: the API's.
+        every: seconds between two writes of one token's use.
+        flush_every: seconds between the writes of all that was collected.
+    """
+
+    def __init__(
+        self, database: Database, *, every: float = _EVERY, flush_every: float = _FLUSH_EVERY
+    ) -> None:
+        self._database = database
+        self._every = every
+        self._flush_every = flush_every
+        self._noted: dict[str, float] = {}
+        self._waiting: dict[str, datetime] = {}
+
+    async def note(self, grant: Principal) -> bool:
+        """Note a use.
+
+        Returns:
+            False where this would have been the first, and the token has ended meanwhile.
+        """
+        now = time.monotonic()
+        noted = self._noted.get(grant.token_id)
+        if noted is not None and now - noted < self._every:
+            return True
+        if noted is None and not grant.used:
+            async with self._database.shared() as connection:
+                if not await tokens.use_first(connection, grant.token_id):
+                    return False
+        else:
+            self._waiting[grant.token_id] = datetime.now(UTC)
+        if len(self._noted) >= _CAPACITY:
+            self._noted.clear()
+        self._noted[grant.token_id] = now
+        return True
+
+    async def run(self) -> None:
+        """Write what was collected, again and again until cancelled."""
+        while True:
+            await asyncio.sleep(self._flush_every)
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Write what was collected."""
+        waiting, self._waiting = self._waiting, {}
+        if not waiting:
+            return
+        try:
+            async with self._database.shared() as connection:
+                await tokens.use(connection, waiting)
+        except (UnavailableError, asyncpg.PostgresError, OSError) as error:
+            log.warning("uses of tokens not noted", error=repr(error), tokens=len(waiting))

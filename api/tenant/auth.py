@@ -1,0 +1,198 @@
+"""``/auth``: log in with e-mail and password, log out, and see who is logged in."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Final
+
+import asyncpg
+import msgspec
+from litestar import Controller, get, post
+from litestar.params import JSONBody
+from msgspec import Meta
+from sqlalchemy import Boolean, Integer, String, bindparam, select
+
+from api.gate.caller import ApiRequest, by
+from api.gate.directory import Directory
+from api.gate.limits import Limits
+from api.gate.rules import public, user
+from api.gate.serving import check_served
+from api.tenant import passwords, roles
+from api.tenant.users import USERS, UserOut
+from db import audit
+from db.errors import ProblemError
+from db.models.access import User
+from db.session.statements import Statement
+from db.session.tenancy import Database
+from db.settings import Settings
+from db.tenants import people, registry, tokens
+from db.tenants.registry import Tenant
+from db.tenants.states import GONE
+
+
+class LoginIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who logs in. An e-mail belongs to one tenant, so none is named."""
+
+    email: Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[^\x00]*$")]
+    password: Annotated[str, Meta(min_length=1, max_length=256)]
+
+
+class LoginOut(msgspec.Struct, frozen=True):
+    """A log-in. The token is shown this once; ``tenant`` is the slug to send with it."""
+
+    token: str
+    tenant: str
+    expires_at: datetime
+
+
+class MeOut(msgspec.Struct, frozen=True):
+    """Who is logged in, in which tenant, and what the user's role permits now."""
+
+    user: UserOut
+    role: str
+    permissions: list[str]
+    tenant: str
+
+
+class Account(msgspec.Struct, frozen=True):
+    """What a log-in is checked against."""
+
+    user_id: int | None
+    password_hash: str | None
+    is_active: bool
+
+
+_EMAIL: Final = User.email == bindparam("email", type_=String)
+_ACCOUNT: Final = Statement(select(User.id, User.password_hash, User.is_active).where(_EMAIL))
+_STILL: Final = Statement(
+    select(User.id)
+    .where(
+        User.id == bindparam("id", type_=Integer),
+        _EMAIL,
+        User.password_hash == bindparam("password_hash", type_=String),
+        User.is_active == bindparam("is_active", type_=Boolean),
+    )
+    .with_for_update(read=True)
+)
+
+
+class AuthController(Controller):
+    """Log-ins."""
+
+    path = "/auth"
+    tags = ("Log-in",)
+
+    @post(
+        "/login",
+        opt={
+            **public(),
+            "problems": (
+                "invalid-credentials",
+                "tenant-suspended",
+                "too-many-requests",
+                "tenant-not-ready",
+                "tenant-out-of-range",
+            ),
+        },
+        status_code=200,
+        summary="Log in",
+    )
+    async def login(self, request: ApiRequest, data: JSONBody[LoginIn]) -> LoginOut:
+        """Log a user in. What is wrong with the tenant is told to those alone who know the password."""
+        limits: Limits = request.app.state.limits
+        email = data.email.casefold()
+        limits.address(request.scope)
+        limits.account(email)
+        database = request.auth.database
+        tenant = await _tenant_of(database, email)
+        account = await _account(database, tenant, email)
+        right = await passwords.matches(data.password, account.password_hash if account else None)
+        if tenant is None or account is None or not right or not account.is_active:
+            await _refused(request, tenant, account)
+            raise ProblemError("invalid-credentials")
+        limits.logged_in(email)
+        check_served(request.app.state.tenant_lineage, tenant)
+        made = await _log_in(request, tenant, email, account)
+        if made is None:
+            raise ProblemError("invalid-credentials")
+        return made
+
+    @post("/logout", opt=user(served=False), status_code=204, summary="Log out")
+    async def logout(self, request: ApiRequest) -> None:
+        """End the token that the request came with, at once."""
+        caller = request.auth
+        async with caller.database.shared() as connection:
+            await tokens.revoke(connection, caller.actor, kind="user", tenant_id=caller.home.id)
+            await audit.record(
+                connection, by(request), "auth.logout", tenant_id=caller.home.id, user_id=caller.user_id
+            )
+        directory: Directory = request.app.state.directory
+        directory.forget()
+
+    @get("/me", opt=user(), summary="See who is logged in")
+    async def me(self, request: ApiRequest) -> MeOut:
+        caller = request.auth
+        assert caller.user_id is not None  # the route's rule is `user`
+        async with caller.transaction() as transaction:
+            found = await USERS.rows.require(transaction, caller.user_id)
+            role = await roles.require(transaction, found.user_role_id)
+        return MeOut(found, role.role_name, role.permissions, caller.home.slug)
+
+
+async def _tenant_of(database: Database, email: str) -> Tenant | None:
+    """Return the tenant that an e-mail belongs to; None where there is none, or no longer."""
+    async with database.shared() as connection:
+        tenant_id = await people.get_tenant(connection, email)
+        tenant = await registry.get(connection, tenant_id or registry.NOBODY)
+    return None if tenant is None or tenant.status in GONE else tenant
+
+
+async def _account(database: Database, tenant: Tenant | None, email: str) -> Account | None:
+    """Return what a log-in is checked against: a user, or an administrator who waits for provisioning.
+
+    An unknown e-mail is looked up like the latter, so that it takes as many round trips.
+    """
+    if tenant is not None and tenant.revision is not None:
+        try:
+            async with database.tenant(tenant.schema_name) as transaction:
+                row = await transaction.fetchrow(_ACCOUNT, email=email)
+        except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError):
+            return None  # at a revision of which this release knows nothing
+        return Account(*row.values()) if row else None
+    async with database.shared() as connection:
+        waiting = await people.get_waiting_hash(connection, tenant.id if tenant else registry.NOBODY, email)
+    return Account(None, waiting, True) if waiting else None
+
+
+async def _log_in(request: ApiRequest, tenant: Tenant, email: str, account: Account) -> LoginOut | None:
+    """Make a token; None where the password was changed, or the user deactivated, since it was checked.
+
+    The user's row is locked meanwhile, so that whoever ends all log-ins ends this one too.
+    """
+    settings: Settings = request.app.state.settings
+    token = tokens.mint("user")
+    expires_at = datetime.now(UTC) + timedelta(seconds=settings.login_ttl)
+    async with request.auth.database.tenant(tenant.schema_name) as transaction:
+        user_id = await transaction.fetchval(
+            _STILL, id=account.user_id, email=email, password_hash=account.password_hash, is_active=True
+        )
+        if user_id is None:
+            return None
+        connection = await transaction.as_login()
+        await tokens.store(
+            connection, token, name="log-in", tenant_id=tenant.id, user_id=user_id, expires_at=expires_at
+        )
+        who = msgspec.structs.replace(by(request), actor=token.id)
+        await audit.record(connection, who, "auth.login", tenant_id=tenant.id, user_id=user_id)
+    return LoginOut(token.text, tenant.slug, expires_at)
+
+
+async def _refused(request: ApiRequest, tenant: Tenant | None, account: Account | None) -> None:
+    """Write a log-in that failed to the audit log; never what was sent."""
+    async with request.auth.database.shared() as connection:
+        await audit.record(
+            connection,
+            by(request),
+            "auth.login",
+            tenant_id=tenant.id if tenant else None,
+            outcome="invalid-credentials",
+            user_id=account.user_id if account else None,
+        )

@@ -1,0 +1,84 @@
+"""``/tenants/{slug}/events``: a tenant's status as server-sent events, until it is active or has failed."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Final
+
+import msgspec
+from litestar import Controller, get
+from litestar.params import FromPath
+from litestar.response import ServerSentEvent
+from litestar.response.sse import ServerSentEventMessage
+
+from api.gate.caller import ApiRequest
+from api.gate.deadline import STREAM
+from api.gate.directory import Directory
+from api.gate.rules import tenant_or_operator
+from api.tenant.signup import TenantOut, see
+from db.errors import ProblemError
+from db.session.tenancy import Database
+from db.settings import Settings
+
+_UNDER_WAY: Final = frozenset({"pending", "provisioning"})
+_SIGN_OF_LIFE: Final = 15.0
+_BREATH: Final = 0.1
+"""Seconds between two looks at least, however much else changes in the registry."""
+
+
+class TenantEventController(Controller):
+    """Provisioning, as it goes."""
+
+    path = "/tenants"
+    tags = ("Tenants",)
+
+    @get(
+        "/{slug:str}/events",
+        opt={**tenant_or_operator(), **STREAM},
+        media_type="text/event-stream",
+        summary="Watch a tenant until it is active or has failed",
+    )
+    async def watch(self, request: ApiRequest, slug: FromPath[str]) -> ServerSentEvent:
+        """Answer an event ``status`` for each change; its data are what ``GET /tenants/{slug}`` answers.
+
+        The stream ends with the tenant's provisioning, or after a while; a client that has not seen the
+        end asks again.
+        """
+        settings: Settings = request.app.state.settings
+        first = await see(request.auth.database, slug)
+        if first is None:
+            raise ProblemError("not-found")
+        return ServerSentEvent(
+            _changes(
+                request.auth.database,
+                request.app.state.directory,
+                first,
+                poll=settings.stream_poll,
+                until=time.monotonic() + settings.stream_limit,
+            ),
+            headers={"Cache-Control": "no-store"},
+        )
+
+
+async def _changes(
+    database: Database, directory: Directory, first: TenantOut, *, poll: float, until: float
+) -> AsyncIterator[ServerSentEventMessage]:
+    seen: TenantOut | None = first
+    told: bytes | None = None
+    spoke = time.monotonic()
+    while seen is not None:
+        now = time.monotonic()
+        said = msgspec.json.encode(seen)
+        if said != told:
+            told, spoke = said, now
+            yield ServerSentEventMessage(data=said, event="status", id=seen.updated_at.isoformat())
+        elif now - spoke >= _SIGN_OF_LIFE:
+            spoke = now
+            yield ServerSentEventMessage(data=None, comment="still here")
+        if seen.status not in _UNDER_WAY or now >= until:
+            return
+        await directory.change(within=min(poll, max(until - now, 0.0)))
+        await asyncio.sleep(max(now + _BREATH - time.monotonic(), 0))
+        seen = await see(database, first.slug)
+        if seen is not None and seen.id != first.id:
+            return  # renamed, and the slug is another's now

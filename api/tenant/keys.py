@@ -1,0 +1,119 @@
+"""``/keys``: a tenant's API keys. A key is shown once; of it, only a hash is kept."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import msgspec
+from litestar import Controller, delete, get, post
+from litestar.params import JSONBody, PathParameter
+from msgspec import Meta
+
+from api.gate.caller import ApiRequest, by
+from api.gate.directory import Directory
+from api.gate.rules import tenant
+from api.web import lists
+from api.web.fields import Moment, ShortName, utc
+from api.web.lists import Cursor, Limit, Page
+from db import audit
+from db.errors import InvalidValueError, ProblemError
+from db.settings import Settings
+from db.tenants import keys, permissions, registry, tokens
+from db.tenants.permissions import PermissionName
+
+KeyId = Annotated[str, PathParameter(pattern=r"^[a-z2-7]{16}$")]
+
+
+class KeyOut(msgspec.Struct, frozen=True):
+    """An API key, without its secret. ``last_used_at`` is true to a minute or so."""
+
+    id: str
+    name: str
+    scopes: list[str]
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None
+
+
+class KeyIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A new key. Without scopes, it permits all that the token does which makes it."""
+
+    name: ShortName
+    scopes: Annotated[list[PermissionName], Meta(min_length=1, max_length=100)] | None = None
+    expires_at: Moment | None = None
+
+
+class KeyMade(msgspec.Struct, frozen=True):
+    """A new key. It is shown this once."""
+
+    id: str
+    name: str
+    scopes: list[str]
+    expires_at: datetime | None
+    api_key: str
+
+
+class KeyController(Controller):
+    """API keys of the tenant that the request is for."""
+
+    path = "/keys"
+    tags = ("API keys",)
+
+    @get(opt=tenant("keys:read"), summary="List API keys that have not been revoked")
+    async def index(
+        self, request: ApiRequest, limit: Limit = lists.DEFAULT_LIMIT, cursor: Cursor = None
+    ) -> Page[KeyOut]:
+        after: tuple[datetime, str] | None = None
+        if cursor is not None:
+            made_at, key_id = lists.decode(cursor, datetime, str)
+            after = (utc(made_at, "cursor"), key_id.replace("\0", ""))
+        async with request.auth.database.shared() as connection:
+            found = await keys.list_unrevoked(connection, request.auth.home.id, limit=limit + 1, after=after)
+        items = [KeyOut(*(getattr(key, name) for name in KeyOut.__struct_fields__)) for key in found[:limit]]
+        last = items[-1] if len(found) > limit else None
+        return Page(items, lists.encode(last.created_at, last.id) if last else None)
+
+    @post(opt={**tenant("keys:write"), "problems": ("key-limit",)}, summary="Create an API key")
+    async def create(self, request: ApiRequest, data: JSONBody[KeyIn]) -> KeyMade:
+        caller = request.auth
+        held = [name for name in permissions.ALL if name in caller.permissions]
+        scopes = held if data.scopes is None else sorted(set(data.scopes))
+        caller.check_may_give(scopes)
+        expires_at = utc(data.expires_at, "expires_at") if data.expires_at else None
+        if expires_at is not None and expires_at <= datetime.now(UTC):
+            raise InvalidValueError("expires_at", "this is past")
+        settings: Settings = request.app.state.settings
+        key = tokens.mint("tenant")
+        async with caller.database.shared() as connection:
+            await registry.lock(connection, caller.home.id)  # so that two at once are counted
+            live = await keys.count_live(connection, caller.home.id)
+            if live >= settings.key_limit:
+                raise ProblemError("key-limit")
+            await tokens.store(
+                connection,
+                key,
+                name=data.name,
+                tenant_id=caller.home.id,
+                scopes=scopes,
+                expires_at=expires_at,
+            )
+            await audit.record(
+                connection,
+                by(request),
+                "key.create",
+                tenant_id=caller.home.id,
+                key_id=key.id,
+                name=data.name,
+                scopes=scopes,
+            )
+        return KeyMade(key.id, data.name, list(scopes), expires_at, key.text)
+
+    @delete("/{key_id:str}", opt=tenant("keys:write"), summary="Revoke an API key")
+    async def revoke(self, request: ApiRequest, key_id: KeyId) -> None:
+        """Revoke a key at once, the request's own included."""
+        caller = request.auth
+        async with caller.database.shared() as connection:
+            if await tokens.revoke(connection, key_id, kind="tenant", tenant_id=caller.home.id) is None:
+                raise ProblemError("not-found")
+            await audit.record(connection, by(request), "key.revoke", tenant_id=caller.home.id, key_id=key_id)
+        directory: Directory = request.app.state.directory
+        directory.forget()

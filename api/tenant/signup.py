@@ -1,0 +1,166 @@
+"""``/tenants``: sign-up, and what a new tenant can see of its own provisioning."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+import asyncpg
+import msgspec
+from litestar import Controller, Response, get, post
+from litestar.params import FromPath, HeaderParameter, JSONBody
+
+from api.gate.caller import ApiRequest, by
+from api.gate.rules import signup, tenant_or_operator
+from api.tenant import passwords
+from api.web.fields import Email, Host, Password, ShortName, Slug
+from db.errors import ProblemError, TakenError
+from db.names import Line
+from db.session.tenancy import Database
+from db.tenants import idempotency, registry, timeline
+from db.tenants import signup as signups
+from db.tenants.people import Administrator
+from db.tenants.signup import SignedUp
+from db.tenants.timeline import Step
+
+IdempotencyKey = Annotated[
+    str | None,
+    HeaderParameter(
+        name="Idempotency-Key",
+        min_length=22,
+        max_length=255,
+        description="Random, 128 bits or more: the same request, sent again with it, is done once.",
+    ),
+]
+
+
+class AdminIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The tenant's first user."""
+
+    email: Email
+    password: Password
+    first_name: ShortName | None = None
+    last_name: ShortName | None = None
+
+
+class SignUpIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A sign-up. Without a slug, one is made from the name."""
+
+    name: Line
+    slug: Slug | None = None
+    host: Host | None = None
+    admin: AdminIn | None = None
+
+
+class SignUpOut(msgspec.Struct, frozen=True):
+    """An accepted sign-up. The key is shown this once.
+
+    Sent again under the same ``Idempotency-Key``, it is answered with a fresh key in place of the first;
+    once that has been used, whoever sends it has it, and ``api_key`` is null.
+    """
+
+    id: UUID
+    slug: str
+    status: str
+    api_key: str | None
+
+
+class TenantOut(msgspec.Struct, frozen=True):
+    """A tenant, and the steps it has taken so far, oldest first."""
+
+    id: UUID
+    slug: str
+    name: str
+    status: str
+    revision: str | None
+    created_at: datetime
+    updated_at: datetime
+    timeline: list[Step]
+
+
+class TenantController(Controller):
+    """Sign-up and its progress."""
+
+    path = "/tenants"
+    tags = ("Tenants",)
+
+    @post(
+        opt={
+            **signup(),
+            "problems": ("slug-taken", "host-taken", "email-taken", "idempotency-mismatch"),
+        },
+        status_code=202,
+        summary="Sign a tenant up",
+    )
+    async def create(
+        self,
+        request: ApiRequest,
+        data: JSONBody[SignUpIn],
+        idempotency_key: IdempotencyKey = None,
+    ) -> Response[SignUpOut]:
+        """Sign a tenant up. Its schema is built a moment later; ``Location`` tells how it goes."""
+        wanted = signups.checked(name=data.name, slug=data.slug, host=data.host)
+        once = idempotency.Request.of(idempotency_key, data) if idempotency_key else None
+        before = await _repeat(request, once)
+        if before is None:
+            if data.admin is not None:
+                wanted = msgspec.structs.replace(wanted, administrator=await _administrator(data.admin))
+            try:
+                async with request.auth.database.shared() as connection:
+                    return _accepted(await signups.sign_up(connection, wanted, by(request), once=once))
+            except (TakenError, asyncpg.UniqueViolationError):
+                before = await _repeat(request, once)  # the same request, sent twice at once, perhaps
+                if before is None:
+                    raise
+        return _accepted(before)
+
+    @get("/{slug:str}", opt=tenant_or_operator(), summary="See a tenant's status")
+    async def read(self, request: ApiRequest, slug: FromPath[str]) -> TenantOut:
+        found = await see(request.auth.database, slug)
+        if found is None:
+            raise ProblemError("not-found")
+        return found
+
+
+async def see(database: Database, slug: str) -> TenantOut | None:
+    """Return what there is to see of a tenant; None if no tenant has the slug."""
+    async with database.shared() as connection:
+        tenant = await registry.get_named(connection, slug)
+        if tenant is None:
+            return None
+        steps = await timeline.list_steps(connection, tenant.id)
+    return TenantOut(
+        id=tenant.id,
+        slug=tenant.slug,
+        name=tenant.name,
+        status=tenant.status,
+        revision=tenant.revision,
+        created_at=tenant.created_at,
+        updated_at=tenant.updated_at,
+        timeline=steps,
+    )
+
+
+async def _repeat(request: ApiRequest, once: idempotency.Request | None) -> SignedUp | None:
+    if once is None:
+        return None
+    async with request.auth.database.shared() as connection:
+        return await signups.repeat(connection, once, by(request))
+
+
+async def _administrator(admin: AdminIn) -> Administrator:
+    return Administrator(
+        email=admin.email.casefold(),
+        first_name=admin.first_name,
+        last_name=admin.last_name,
+        password_hash=await passwords.hashed(admin.password),
+    )
+
+
+def _accepted(done: SignedUp) -> Response[SignUpOut]:
+    # What it was when the request was first answered: the same request has the same answer.
+    key = done.key.text if done.key else None
+    return Response(
+        SignUpOut(done.tenant.id, done.tenant.slug, "pending", key),
+        status_code=202,
+        headers={"Location": f"/tenants/{done.tenant.slug}", "Cache-Control": "no-store"},
+    )

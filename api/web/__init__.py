@@ -1,0 +1,1 @@
+"""What every route shares, and the routes that describe the API itself."""

@@ -1,0 +1,157 @@
+"""The OpenAPI document: what the handlers say, plus the problems that each route's rule can answer."""
+
+from typing import Final
+
+from litestar import Litestar, Router, get
+from litestar.handlers import HTTPRouteHandler
+from litestar.openapi.config import OpenAPIConfig
+from litestar.openapi.plugins import ScalarRenderPlugin, SwaggerRenderPlugin
+from litestar.openapi.spec import (
+    Components,
+    OpenAPIMediaType,
+    OpenAPIResponse,
+    Operation,
+    Reference,
+    RequestBody,
+    Schema,
+    SecurityScheme,
+)
+from litestar.openapi.spec.enums import OpenAPIType
+from litestar.params import FromPath
+from litestar.routes import HTTPRoute
+
+from api.gate.rules import OPT, Rule, public
+from api.web import problems
+from api.web.problems import KINDS, ProblemType
+from db.errors import ProblemError
+
+_SCHEMA_NAME: Final = "ProblemDetails"
+_METHODS: Final = ("get", "post", "put", "patch", "delete")
+
+_ALWAYS: Final = ("validation", "malformed", "internal", "unavailable", "overloaded", "deadline")
+_BY_RULE: Final[dict[str, tuple[str, ...]]] = {
+    "public": (),
+    "signup": ("unauthenticated", "forbidden", "signup-closed", "too-many-requests"),
+    "operator": ("unauthenticated", "forbidden"),
+    "tenant-or-operator": (
+        "unauthenticated",
+        "forbidden",
+        "tenant-forbidden",
+        "not-found",
+        "too-many-requests",
+    ),
+    "user": (
+        "unauthenticated",
+        "forbidden",
+        "tenant-ambiguous",
+        "tenant-forbidden",
+        "tenant-suspended",
+        "tenant-not-ready",
+        "tenant-out-of-range",
+        "too-many-requests",
+    ),
+    "tenant": (
+        "unauthenticated",
+        "forbidden",
+        "too-many-requests",
+        "tenant-required",
+        "tenant-ambiguous",
+        "tenant-forbidden",
+        "tenant-suspended",
+        "tenant-not-ready",
+        "tenant-out-of-range",
+    ),
+}
+_WITH_BODY: Final = ("body-too-large", "unsupported-media-type")
+
+
+def config(version: str) -> OpenAPIConfig:
+    """Return the document's own settings: Scalar at ``/schema``, Swagger beside it."""
+    return OpenAPIConfig(
+        title="Tenantry",
+        version=version,
+        description="Tenants with a PostgreSQL schema each, provisioned by messages.",
+        openapi_router=Router("/schema", route_handlers=[], opt=public(), include_in_schema=False),
+        render_plugins=[ScalarRenderPlugin(path="/scalar"), SwaggerRenderPlugin(path="/swagger")],
+        components=Components(
+            security_schemes={"token": SecurityScheme(type="http", scheme="bearer")},
+        ),
+    )
+
+
+@get("/problems/{name:str}", opt=public(), summary="What a problem type means", tags=("Problems",))
+async def describe_problem(name: FromPath[str]) -> ProblemType:
+    """Describe a problem type: the ``type`` of every error answer leads here."""
+    kind = KINDS.get(name)
+    if kind is None:
+        raise ProblemError("not-found")
+    return kind
+
+
+def document(app: Litestar) -> None:
+    """Add to every operation the problems that it can answer, and the token that it asks for."""
+    openapi = app.openapi_schema
+    openapi.components.schemas[_SCHEMA_NAME] = _schema()
+    for route in app.routes:
+        if not isinstance(route, HTTPRoute):
+            continue
+        item = (openapi.paths or {}).get(route.path_format or "/")
+        if item is None:
+            continue
+        for handler, _ in route.route_handler_map.values():
+            for method in _METHODS:
+                operation: Operation | None = getattr(item, method)
+                if operation is not None and method.upper() in handler.http_methods:
+                    _document(operation, handler)
+
+
+def _document(operation: Operation, handler: HTTPRouteHandler) -> None:
+    rule = handler.opt.get(OPT)
+    if not isinstance(rule, Rule):
+        return
+    names = [*_ALWAYS, *_BY_RULE[rule.who], *handler.opt.get("problems", ())]
+    if operation.request_body is not None:
+        names += _WITH_BODY
+        body = handler.parsed_data_field
+        if isinstance(operation.request_body, RequestBody) and body is not None:
+            operation.request_body.required = not body.is_optional
+    if any("{" in path for path in handler.paths):
+        names.append("not-found")
+    if rule.who not in {"public", "signup"}:
+        operation.security = [{"token": []}]
+    by_status: dict[int, list[ProblemType]] = {}
+    for name in dict.fromkeys(names):
+        by_status.setdefault(KINDS[name].status, []).append(KINDS[name])
+    responses = operation.responses = dict(operation.responses or {})
+    for status, kinds in sorted(by_status.items()):
+        responses[str(status)] = OpenAPIResponse(
+            description="; ".join(f"`{kind.type}`: {kind.detail}" for kind in kinds),
+            content={
+                problems.MEDIA_TYPE: OpenAPIMediaType(
+                    schema=Reference(f"#/components/schemas/{_SCHEMA_NAME}")
+                )
+            },
+        )
+
+
+def _schema() -> Schema:
+    """Return the schema of `problems.ProblemDetails`, which no handler returns and so nobody generates."""
+    text, number = Schema(type=OpenAPIType.STRING), Schema(type=OpenAPIType.INTEGER)
+    wrong = Schema(
+        type=OpenAPIType.OBJECT, properties={"field": text, "message": text}, required=["field", "message"]
+    )
+    members = {
+        "type": text,
+        "title": text,
+        "status": number,
+        "detail": text,
+        "instance": text,
+        "request_id": text,
+    }
+    return Schema(
+        title=_SCHEMA_NAME,
+        description="An error answer (RFC 9457).",
+        type=OpenAPIType.OBJECT,
+        properties={**members, "errors": Schema(type=OpenAPIType.ARRAY, items=wrong)},
+        required=list(members),
+    )

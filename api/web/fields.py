@@ -1,0 +1,44 @@
+"""Field types: what a value in a body, a query or a path may be. PostgreSQL's text has no NUL."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from litestar.params import PathParameter, QueryParameter
+from msgspec import Meta
+
+from db.errors import InvalidValueError
+from db.names import NO_NUL
+
+Title = Annotated[str, Meta(min_length=1, max_length=500, pattern=NO_NUL)]
+ShortName = Annotated[str, Meta(min_length=1, max_length=100, pattern=NO_NUL)]
+Description = Annotated[str, Meta(min_length=1, max_length=500, pattern=NO_NUL)]
+Search = Annotated[
+    str | None,
+    QueryParameter(max_length=200, pattern=NO_NUL, description="Text to find, whatever its case."),
+]
+Slug = Annotated[str, Meta(min_length=1, max_length=63, pattern=NO_NUL)]
+Revision = Annotated[str, Meta(min_length=1, max_length=100, pattern=NO_NUL)]
+Host = Annotated[str, Meta(min_length=1, max_length=253, pattern=NO_NUL)]
+Email = Annotated[str, Meta(min_length=3, max_length=256, pattern=r"^[^@\s\x00]+@[^@\s\x00]+\.[^@\s\x00]+$")]
+Password = Annotated[str, Meta(min_length=8, max_length=256)]
+Reason = Annotated[str, Meta(min_length=1, max_length=500, pattern=r"^[^\x00]*[^\s\x00][^\x00]*$")]
+"""Why an operator does something, in their own words."""
+Moment = Annotated[datetime, Meta(tz=True)]
+RowId = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+"""A row's id in a body."""
+Id = Annotated[int, PathParameter(ge=1, le=2**31 - 1)]
+"""A row's id in a path."""
+
+
+def utc(moment: datetime, field: str) -> datetime:
+    """Return ``moment`` in UTC.
+
+    Raises:
+        InvalidValueError: it has no offset, or lies beyond what a timestamp can hold.
+    """
+    if moment.tzinfo is None:
+        raise InvalidValueError(field, "needs an offset from UTC, such as Z")
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise InvalidValueError(field, "beyond the years 1 to 9999 in UTC") from None

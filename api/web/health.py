@@ -1,0 +1,87 @@
+"""``/health``: whether the process lives, and whether it can serve."""
+
+import asyncio
+from typing import Literal
+
+import asyncpg
+import msgspec
+from litestar import Controller, Response, get
+
+from api.gate.caller import ApiRequest
+from api.gate.rules import public
+from db.ledger import heartbeats, pause
+from db.migrations.lineage import Lineage
+from db.migrations.run import current_revision
+from db.server import version
+from db.session.connection import Connection
+from db.session.tenancy import Database, UnavailableError
+from db.settings import Settings
+
+
+class Live(msgspec.Struct, frozen=True):
+    status: Literal["ok"] = "ok"
+
+
+class Ready(msgspec.Struct, frozen=True):
+    """Readiness. ``degraded`` serves tenants, but provisions nobody for now.
+
+    Args:
+        status: ``ok``, ``degraded`` or ``unavailable``.
+        postgres: ``up``, ``down``, or ``unsupported``: older than what tenants' roles need.
+        shared_revision: where the shared lineage is; None where it is not there.
+        broker: what the provisioners' heartbeats last said; ``unknown`` where none is heard.
+        provisioners: how many are heard.
+        paused: whether operators paused them.
+    """
+
+    status: Literal["ok", "degraded", "unavailable"]
+    postgres: Literal["up", "down", "unsupported"]
+    shared_revision: str | None
+    broker: Literal["up", "down", "in-process", "unknown"]
+    provisioners: int
+    paused: bool = False
+
+
+class HealthController(Controller):
+    path = "/health"
+    tags = ("Health",)
+
+    @get("/live", opt=public(), summary="The process answers")
+    async def live(self) -> Live:
+        return Live()
+
+    @get("/ready", opt=public(), summary="The process can serve")
+    async def ready(self, request: ApiRequest) -> Response[Ready]:
+        settings: Settings = request.app.state.settings
+        found = await readiness(request.auth.database, request.app.state.shared_lineage, settings)
+        return Response(found, status_code=503 if found.status == "unavailable" else 200)
+
+
+async def readiness(database: Database, shared: Lineage, settings: Settings) -> Ready:
+    """Look at PostgreSQL, the shared revision and the provisioners' heartbeats, within a bound."""
+    try:
+        async with asyncio.timeout(settings.ready_timeout), database.shared() as connection:
+            if not await _supported(connection):
+                return Ready("unavailable", "unsupported", None, "unknown", 0)
+            revision = await current_revision(connection, "shared")
+            if not _fits(shared, revision):
+                return Ready("unavailable", "up", revision, "unknown", 0)
+            heard = await heartbeats.get_heard(connection, silent_after=settings.heartbeat_timeout)
+            paused = await pause.is_paused(connection)
+    except (UnavailableError, TimeoutError, asyncpg.PostgresError, OSError):
+        return Ready("unavailable", "down", None, "unknown", 0)
+    well = heard.broker in {"up", "in-process"} and not paused
+    return Ready("ok" if well else "degraded", "up", revision, heard.broker or "unknown", heard.count, paused)
+
+
+async def _supported(connection: Connection) -> bool:
+    try:
+        await version.check(connection)
+    except version.UnsupportedServerError:
+        return False
+    return True
+
+
+def _fits(shared: Lineage, revision: str | None) -> bool:
+    """Say whether this release can run on the shared revision: its own head, or a newer one."""
+    return revision is not None and (revision == shared.head or not shared.knows(revision))

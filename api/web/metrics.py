@@ -1,0 +1,175 @@
+"""``/metrics``, in Prometheus's text format: this process's requests, and what PostgreSQL tells at the scrape.
+
+It is public like ``/health``, and tells numbers only; it belongs behind the proxy, which is to keep it from
+the outside. Requests are counted by process: with more than one worker, set ``PROMETHEUS_MULTIPROC_DIR`` to an
+empty directory, and any worker answers for all (prometheus-client, multiprocess mode).
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Iterable
+from typing import Final, cast
+
+import asyncpg
+from litestar import Response, get
+from litestar.enums import ScopeType
+from litestar.middleware import ASGIMiddleware
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    Metric,
+    generate_latest,
+)
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from api.gate.caller import ApiRequest
+from api.gate.rules import public
+from db.control import standing
+from db.control.standing import Standing
+from db.models.shared import STATUSES
+from db.session.tenancy import Database, UnavailableError
+from db.settings import Settings
+
+REQUESTS: Final = Counter(
+    "tenantry_http_requests", "Requests answered, by route template.", ["method", "route", "status"]
+)
+SECONDS: Final = Histogram(
+    "tenantry_http_request_duration_seconds",
+    "Seconds until an answer began.",
+    ["method", "route"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+
+_BEGUN: Final = "tenantry_begun"
+_FRESH: Final = 1.0
+"""Seconds that PostgreSQL's figures serve, so that scrapes cost it no more than one look a second."""
+
+
+class Stopwatch(ASGIMiddleware):
+    """Notes when a request began; the outermost middleware."""
+
+    scopes = (ScopeType.HTTP,)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        scope["state"][_BEGUN] = (time.perf_counter(), cast("HTTPScope", scope)["method"])
+        await next_app(scope, receive, send)
+
+
+async def count(message: Message, scope: Scope) -> None:
+    """Count an answer: a ``before_send`` hook, so that refusals and unknown addresses count too."""
+    if message["type"] != "http.response.start":
+        return
+    begun: tuple[float, str] | None = scope["state"].get(_BEGUN)
+    if begun is None:
+        REQUESTS.labels("", "none", message["status"]).inc()  # whoever makes up addresses makes no series
+        return
+    started, method = begun
+    route = scope["path_template"] or "/"
+    REQUESTS.labels(method, route, message["status"]).inc()
+    SECONDS.labels(method, route).observe(time.perf_counter() - started)
+
+
+class Figures(Collector):
+    """What PostgreSQL tells, within a bound of time; at most one look a second, however many ask.
+
+    Args:
+        database: the API's.
+        settings: `ready_timeout` and `heartbeat_timeout`.
+    """
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self._database = database
+        self._settings = settings
+        self._lock = asyncio.Lock()
+        self._read_at = 0.0
+        self._found: Standing | None = None
+
+    async def refresh(self) -> None:
+        """Read the figures anew, where they are older than a second."""
+        async with self._lock:
+            if time.monotonic() - self._read_at < _FRESH:
+                return
+            silent_after = self._settings.heartbeat_timeout
+            try:
+                async with (
+                    asyncio.timeout(self._settings.ready_timeout),
+                    self._database.shared() as connection,
+                ):
+                    self._found = await standing.get(connection, silent_after=silent_after)
+            except (UnavailableError, TimeoutError, asyncpg.PostgresError, OSError):
+                self._found = None
+            self._read_at = time.monotonic()
+
+    def collect(self) -> Iterable[Metric]:
+        found = self._found
+        yield GaugeMetricFamily(
+            "tenantry_postgres_up", "Whether PostgreSQL told its figures.", value=int(found is not None)
+        )
+        if found is None:
+            return
+        age = GaugeMetricFamily(
+            "tenantry_oldest_message_age_seconds",
+            "How long the oldest message has waited to be published, and the oldest command to be handled.",
+            labels=["waits_to_be"],
+        )
+        age.add_metric(["published"], found.backlog.unpublished)
+        age.add_metric(["handled"], found.backlog.unhandled)
+        yield age
+        backlog = GaugeMetricFamily(
+            "tenantry_messages", "Open and parked messages.", labels=["kind", "status"]
+        )
+        for kind, status in _BACKLOG:
+            backlog.add_metric([kind, status], found.backlog.counts.get((kind, status), 0))
+        yield backlog
+        parked = GaugeMetricFamily(
+            "tenantry_parked_messages", "Parked messages by error class.", labels=["error_class"]
+        )
+        for error_class, number in found.backlog.parked.items():
+            parked.add_metric([error_class], number)
+        yield parked
+        tenants = GaugeMetricFamily("tenantry_tenants", "Tenants by status.", labels=["status"])
+        for status in STATUSES:
+            tenants.add_metric([status], found.tenants.get(status, 0))
+        yield tenants
+        yield GaugeMetricFamily("tenantry_provisioners", "Provisioners heard.", value=found.provisioners)
+        yield GaugeMetricFamily(
+            "tenantry_provisioners_paused", "Whether operators paused them.", value=int(found.paused)
+        )
+
+
+_BACKLOG: Final = (
+    ("command", "pending"),
+    ("command", "published"),
+    ("command", "parked"),
+    ("event", "pending"),
+)
+
+
+@get("/metrics", opt=public(), media_type="text/plain", summary="Figures for Prometheus", tags=("Health",))
+async def metrics(request: ApiRequest) -> Response[bytes]:
+    """Tell requests of this process (or of all, see above), backlog, parked messages and tenants."""
+    figures: Figures = request.app.state.figures
+    await figures.refresh()
+    text = generate_latest(_requests()) + generate_latest(_alone(figures))
+    return Response(text, headers={"content-type": CONTENT_TYPE_LATEST})
+
+
+def _requests() -> CollectorRegistry:
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return REGISTRY
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return registry
+
+
+def _alone(collector: Collector) -> CollectorRegistry:
+    registry = CollectorRegistry()
+    registry.register(collector)
+    return registry

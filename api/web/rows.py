@@ -1,0 +1,292 @@
+"""Rows: the statements of one table that each tenant has, written once for all resources.
+
+They run in a transaction of the caller's tenant, so that a resource may put several together.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, Final, Generic, TypeVar
+
+import asyncpg
+import msgspec
+from msgspec import UNSET
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    DateTime,
+    Integer,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal_column,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.orm import InstrumentedAttribute
+
+from api.web import lists
+from api.web.fields import utc
+from api.web.lists import Page
+from db.errors import InvalidValueError, ProblemError, ProblemKind
+from db.models.base import Base
+from db.session.statements import Statement
+from db.session.tenancy import TenantTransaction
+
+Out = TypeVar("Out", bound=msgspec.Struct)
+Column = InstrumentedAttribute[Any]
+
+_ID: Final = bindparam("id", type_=Integer)
+_FOREVER: Final = literal_column("'infinity'::timestamptz", DateTime(timezone=True))
+
+
+class Filter:
+    """A condition that a list may be narrowed by.
+
+    Args:
+        column: what it looks at; its value has the column's type.
+        condition: makes SQL of the column and the value.
+    """
+
+    def __init__(
+        self, column: Column, condition: Callable[[Column, BindParameter[Any]], ColumnElement[bool]]
+    ) -> None:
+        self.column = column
+        self.condition = condition
+
+    def named(self, name: str) -> ColumnElement[bool]:
+        """Return the condition, its value a parameter ``name``."""
+        return self.condition(self.column, bindparam(name, type_=self.column.type))
+
+
+def equals(column: Column) -> Filter:
+    """Rows whose ``column`` is the value."""
+    return Filter(column, lambda found, value: found == value)
+
+
+def before(column: Column) -> Filter:
+    """Rows whose ``column`` lies before the value."""
+    return Filter(column, lambda found, value: found < value)
+
+
+def since(column: Column) -> Filter:
+    """Rows whose ``column`` is the value or lies after it."""
+    return Filter(column, lambda found, value: found >= value)
+
+
+def contains(column: Column) -> Filter:
+    """Rows whose ``column`` has the value in it, whatever the case of both."""
+    return Filter(
+        column, lambda found, value: func.strpos(func.lower(found), func.lower(value)) > literal_column("0")
+    )
+
+
+def changes(patch: msgspec.Struct) -> dict[str, Any]:
+    """Return the fields of a patch that were sent."""
+    sent = ((name, getattr(patch, name)) for name in patch.__struct_fields__)
+    return {name: value for name, value in sent if value is not UNSET}
+
+
+class Rows(Generic[Out]):
+    """The rows of one table of the caller's tenant.
+
+    Args:
+        model: the table. It has an integer column ``id``; a column ``updated_at`` is kept up to date.
+        out: what is made of a row: each field is a column.
+        filters: by which a list may be narrowed.
+        order: columns by which a list may be sorted. One that can be NULL must be a point in time, and NULL
+            is later than all.
+        taken: the problem where a column's value must be unique and is not.
+    """
+
+    def __init__(
+        self,
+        model: type[Base],
+        out: type[Out],
+        *,
+        filters: Mapping[str, Filter] | None = None,
+        order: Sequence[str] = ("id",),
+        taken: ProblemKind = "conflict",
+    ) -> None:
+        self._model = model
+        self._out = out
+        self._filters = filters or {}
+        self._taken = taken
+        table: Any = model.__table__
+        self._table = table
+        self._id: Column = model.id  # type: ignore[attr-defined]
+        self._columns = [getattr(model, name) for name in out.__struct_fields__]
+        self._sorted = {name: self._key(getattr(model, name)) for name in order}
+        self._references = {
+            f"fk_{model.__tablename__}_{'_'.join(key.column_keys)}": (
+                key.column_keys[0],
+                key.elements[0].target_fullname.partition(".")[0],
+            )
+            for key in table.foreign_key_constraints
+        }
+        self._get = Statement(select(*self._columns).where(self._id == _ID))
+        self._delete = Statement(delete(model).where(self._id == _ID).returning(self._id))
+        self._inserts: dict[tuple[str, ...], Statement] = {}
+        self._updates: dict[tuple[str, ...], Statement] = {}
+        self._lists: dict[tuple[frozenset[str], str, bool], Statement] = {}
+
+    async def get(self, transaction: TenantTransaction, row_id: int) -> Out | None:
+        """Return a row; None if there is none of this id."""
+        row = await transaction.fetchrow(self._get, id=row_id)
+        return None if row is None else self._out(*row.values())
+
+    async def require(self, transaction: TenantTransaction, row_id: int) -> Out:
+        """Return a row.
+
+        Raises:
+            ProblemError: there is none of this id.
+        """
+        found = await self.get(transaction, row_id)
+        if found is None:
+            raise ProblemError("not-found")
+        return found
+
+    async def insert(self, transaction: TenantTransaction, values: Mapping[str, Any]) -> Out:
+        """Add a row and return it.
+
+        Raises:
+            InvalidValueError: it refers to a row that is not there.
+            ProblemError: a value is taken.
+        """
+        names = tuple(values)
+        if names not in self._inserts:
+            clause = insert(self._model).values({name: self._bind(name, name) for name in names})
+            self._inserts[names] = Statement(clause.returning(*self._columns))
+        with self._refusals():
+            row = await transaction.fetchrow(self._inserts[names], **_in_utc(values))
+        assert row is not None
+        return self._out(*row.values())
+
+    async def update(self, transaction: TenantTransaction, row_id: int, values: Mapping[str, Any]) -> Out:
+        """Change a row and return it as it is now.
+
+        Raises:
+            InvalidValueError: it would refer to a row that is not there.
+            ProblemError: there is no row of this id, or a value is taken.
+        """
+        names = tuple(values)
+        if not names and "updated_at" not in self._table.c:
+            return await self.require(transaction, row_id)
+        if names not in self._updates:
+            self._updates[names] = self._update(names)
+        given = {f"new_{name}": value for name, value in _in_utc(values).items()}
+        with self._refusals():
+            row = await transaction.fetchrow(self._updates[names], old_id=row_id, **given)
+        if row is None:
+            raise ProblemError("not-found")
+        return self._out(*row.values())
+
+    async def delete(self, transaction: TenantTransaction, row_id: int) -> None:
+        """Delete a row.
+
+        Raises:
+            ProblemError: there is no row of this id, or others refer to it.
+        """
+        with self._refusals():
+            if await transaction.fetchval(self._delete, id=row_id) is None:
+                raise ProblemError("not-found")
+
+    async def list_(
+        self,
+        transaction: TenantTransaction,
+        *,
+        limit: int,
+        cursor: str | None = None,
+        order: str = "id",
+        **filters: Any,
+    ) -> Page[Out]:
+        """Return a page of rows.
+
+        Args:
+            transaction: in the caller's tenant.
+            limit: rows at most.
+            cursor: ``next_cursor`` of the page before.
+            order: a column of those that the list may be sorted by; a leading minus turns it round.
+            filters: values by the names of the filters; None does not narrow the list.
+
+        Raises:
+            InvalidValueError: the cursor is none of this list in this order, or a time is out of range.
+        """
+        values = _in_utc({name: value for name, value in filters.items() if value is not None})
+        column = order.removeprefix("-")
+        if cursor is not None:
+            values |= self._after(cursor, order)
+        form = (frozenset(self._filters.keys() & values.keys()), order, cursor is not None)
+        if form not in self._lists:
+            self._lists[form] = self._list(*form)
+        found = await transaction.fetch(self._lists[form], limit=limit + 1, **values)
+        items = [self._out(*row.values()) for row in found[:limit]]
+        if len(found) <= limit:
+            return Page(items, None)
+        last: Any = items[-1]
+        return Page(items, lists.encode(self._cursor_name(order), getattr(last, column), last.id))
+
+    def _bind(self, name: str, column: str) -> BindParameter[Any]:
+        return bindparam(name, type_=self._table.c[column].type)
+
+    def _update(self, names: tuple[str, ...]) -> Statement:
+        values: dict[str, Any] = {name: self._bind(f"new_{name}", name) for name in names}
+        if "updated_at" in self._table.c:
+            values["updated_at"] = func.now()
+        clause = update(self._model).where(self._id == bindparam("old_id", type_=Integer)).values(values)
+        return Statement(clause.returning(*self._columns))
+
+    def _key(self, column: Column) -> Any:
+        if not column.nullable:
+            return column
+        if not isinstance(column.type, DateTime):
+            raise TypeError(f"{column} can be NULL, and has no value that is later than all")
+        return func.coalesce(column, _FOREVER)
+
+    def _list(self, filters: frozenset[str], order: str, continued: bool) -> Statement:
+        name, backwards = order.removeprefix("-"), order.startswith("-")
+        key, column = self._sorted[name], getattr(self._model, name)
+        clause = select(*self._columns).where(*(self._filters[each].named(each) for each in sorted(filters)))
+        if continued:
+            value: Any = bindparam("after_key", type_=column.type)
+            if column.nullable:
+                value = func.coalesce(value, _FOREVER)
+            here, there = tuple_(key, self._id), tuple_(value, bindparam("after_id", type_=Integer))
+            clause = clause.where(here < there if backwards else here > there)
+        direction = (key.desc(), self._id.desc()) if backwards else (key.asc(), self._id.asc())
+        return Statement(clause.order_by(*direction).limit(bindparam("limit", type_=Integer)))
+
+    def _after(self, cursor: str, order: str) -> dict[str, Any]:
+        column = getattr(self._model, order.removeprefix("-"))
+        kind = column.type.python_type
+        name, key, row_id = lists.decode(cursor, str, kind | None if column.nullable else kind, lists.ROW)
+        if name != self._cursor_name(order):
+            raise lists.wrong_cursor()
+        if isinstance(key, str) and "\0" in key:  # nobody's text in PostgreSQL
+            raise lists.wrong_cursor()
+        return _in_utc({"after_key": key, "after_id": row_id}, field="cursor")
+
+    def _cursor_name(self, order: str) -> str:
+        return f"{self._table.name}:{order}"
+
+    @contextmanager
+    def _refusals(self) -> Iterator[None]:
+        """Say what PostgreSQL refused in the client's words."""
+        try:
+            yield
+        except asyncpg.UniqueViolationError:
+            raise ProblemError(self._taken) from None
+        except asyncpg.ForeignKeyViolationError as error:
+            reference = self._references.get(error.constraint_name or "")
+            if reference is None or error.table_name != self._table.name:
+                raise ProblemError("conflict") from None  # others refer to this one
+            raise InvalidValueError(reference[0], f"none of this tenant's {reference[1]}") from None
+
+
+def _in_utc(values: Mapping[str, Any], *, field: str | None = None) -> dict[str, Any]:
+    return {
+        name: utc(value, field or name) if isinstance(value, datetime) else value
+        for name, value in values.items()
+    }

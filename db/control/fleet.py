@@ -1,0 +1,106 @@
+"""The fleet: all tenants, as operators see and migrate them."""
+
+from typing import Final
+
+import msgspec
+
+from db import audit
+from db.audit import By
+from db.ledger import outbox
+from db.ledger.contracts import Migrate
+from db.ledger.envelope import Message
+from db.migrations.lineage import Lineage
+from db.names import Line
+from db.session import filters
+from db.session.connection import Connection
+from db.tenants import hosts, keys, registry, timeline
+from db.tenants.keys import Key
+from db.tenants.registry import Tenant
+from db.tenants.states import MIGRATABLE, TenantStatus
+from db.tenants.timeline import Step
+
+
+class TenantFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which tenants to list; a field that is None does not narrow the list.
+
+    Args:
+        status: the registry's. Purged tenants are listed only where this asks for them.
+        revision: a revision, or the beginning of one.
+        q: text within the slug or the name, whatever its case.
+    """
+
+    status: TenantStatus | None = None
+    revision: Line | None = None
+    q: Line | None = None
+
+
+class Belongings(msgspec.Struct, frozen=True):
+    """What belongs to a tenant: hosts, keys without their secrets, and its newest steps, oldest first."""
+
+    hosts: list[str]
+    keys: list[Key]
+    timeline: list[Step]
+
+
+_CONDITIONS: Final = {
+    "status": "status = {}",
+    "revision": "starts_with(revision, {})",
+    "q": "(strpos(slug, lower({0})) > 0 OR strpos(lower(name), lower({0})) > 0)",
+}
+
+
+async def list_(
+    connection: Connection,
+    wanted: TenantFilter,
+    *,
+    limit: int | None = None,
+    after: registry.Place | None = None,
+) -> list[Tenant]:
+    """Return tenants, in the order of their slugs.
+
+    Args:
+        connection: anybody's who may read the registry.
+        wanted: which.
+        limit: tenants at most; all, by default.
+        after: slug and id of a tenant: only those that follow it.
+    """
+    arguments: list[object] = []
+    conditions = filters.conditions(wanted, _CONDITIONS, arguments)
+    if wanted.status is None:
+        conditions.append("status <> 'purged'")
+    return await registry.list_(connection, conditions, arguments, limit=limit, after=after)
+
+
+async def get_belongings(connection: Connection, tenant: Tenant) -> Belongings:
+    """Return what belongs to a tenant."""
+    return Belongings(
+        hosts=await hosts.list_(connection, tenant.id),
+        keys=await keys.list_(connection, tenant.id),
+        timeline=await timeline.list_steps(connection, tenant.id),
+    )
+
+
+async def migrate(
+    connection: Connection, by: By, lineage: Lineage, *, revision: str = "head"
+) -> list[Message]:
+    """Ask for the migration of every tenant that is behind a revision, and not asked to go there already.
+
+    Args:
+        connection: within a transaction, which locks all of these tenants.
+        by: who asks.
+        lineage: the tenants' revisions.
+        revision: ``head``, a revision or the beginning of one.
+
+    Returns:
+        The commands, one for each tenant.
+
+    Raises:
+        UnknownRevisionError: the lineage has no such revision.
+    """
+    target = lineage.resolve(revision)
+    older = [script.revision for script in lineage.revisions[: lineage.position(target)]]
+    tenants = await registry.touch_behind(connection, MIGRATABLE, older, target)
+    commands = [registry.about(tenant, Migrate(tenant_id=tenant.id, revision=target)) for tenant in tenants]
+    await outbox.append(connection, commands)
+    await audit.record(connection, by, "tenant.migrate_all", revision=target, count=len(commands))
+    return commands

@@ -1,0 +1,199 @@
+"""What operators do about one message. Each act checks, changes and audits, in its caller's transaction."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+from uuid import UUID
+
+import asyncpg
+import msgspec
+from asyncpg import Record
+
+from db import audit
+from db.audit import By
+from db.errors import TenantryError, WrongStateError
+from db.ledger import contracts, envelope, outbox
+from db.ledger.contracts import UNKNOWN, ContractError, Signup
+from db.ledger.envelope import Message
+from db.ledger.states import REPLAYABLE, MessageStatus, condition, may_become
+from db.session.connection import Connection
+from db.tenants import registry
+
+
+class UnknownMessageError(TenantryError):
+    """There is no message of this id."""
+
+    kind = "not-found"
+
+    def __init__(self, message_id: UUID) -> None:
+        super().__init__(f"no message {message_id}")
+
+
+async def replay(connection: Connection, message_ids: Sequence[UUID], by: By) -> int:
+    """Send messages again under their own ids; those that cannot be are passed over.
+
+    A parked or archived command gets all of its attempts anew, a handled one runs again and finds its work
+    done, an event is published again.
+
+    Args:
+        connection: within a transaction.
+        message_ids: which.
+        by: who, and why.
+
+    Returns:
+        How many were sent again.
+    """
+    rows = await connection.fetch(
+        f"""
+        SELECT m.id, m.tenant_id, m.status, m.error_class FROM shared.messages m
+        WHERE m.id = ANY($1) AND {REPLAYABLE} ORDER BY m.id FOR NO KEY UPDATE
+        """,
+        list(message_ids),
+    )
+    await outbox.send_again(connection, [row["id"] for row in rows])
+    for row in rows:
+        await audit.record(
+            connection,
+            by,
+            "message.replay",
+            tenant_id=row["tenant_id"],
+            message_id=row["id"],
+            was=row["status"],
+            error_class=row["error_class"],
+        )
+    return len(rows)
+
+
+async def replay_one(connection: Connection, message_id: UUID, by: By) -> None:
+    """Send one message again.
+
+    Raises:
+        UnknownMessageError: there is none of this id.
+        WrongStateError: it has not come to an end yet, or is superseded.
+    """
+    if not await replay(connection, [message_id], by):
+        raise await _refusal(connection, message_id, "replayed")
+
+
+async def archive(connection: Connection, message_id: UUID, by: By) -> None:
+    """Put a parked command away.
+
+    Raises:
+        UnknownMessageError: there is none of this id.
+        WrongStateError: it is not parked.
+    """
+    await _move(connection, message_id, "archived", _ARCHIVABLE, by, verb="archive")
+
+
+async def restore(connection: Connection, message_id: UUID, by: By) -> None:
+    """Take an archived command back among the parked ones.
+
+    Raises:
+        UnknownMessageError: there is none of this id.
+        WrongStateError: it is not archived.
+    """
+    await _move(connection, message_id, "parked", _RESTORABLE, by, verb="restore")
+
+
+async def edit(connection: Connection, message_id: UUID, payload: dict[str, Any], by: By) -> UUID:
+    """Send a parked or archived command again with other data, as a message of its own.
+
+    What was unknown when it arrived can only become a sign-up from outside.
+
+    The old one is archived, and is the new one's cause. The new one takes its place behind what its
+    tenant has been through meanwhile. A sign-up from outside keeps its source and id, by which the flow
+    that sent it knows the answer.
+
+    Args:
+        connection: within a transaction.
+        message_id: the old one's.
+        payload: the CloudEvent as it was read and changed, or its ``data`` alone. Of a CloudEvent only
+            ``data`` counts: the rest is made anew, but for the source and id of what was unknown.
+        by: who, and why.
+
+    Returns:
+        The new one's id.
+
+    Raises:
+        UnknownMessageError: there is none of this id.
+        WrongStateError: it is neither parked nor archived, or was edited before.
+        ContractError: the data does not fit the type, names no tenant, or is a sign-up that another message
+            is already.
+    """
+    row = await connection.fetchrow(
+        f"""
+        SELECT id, type, priority, tenant_id, source, source_id FROM shared.messages
+        WHERE id = $1 AND {_STOPPED} FOR NO KEY UPDATE
+        """,
+        message_id,
+    )
+    if row is None:
+        raise await _refusal(connection, message_id, "edited")
+    type_ = Signup.type if row["type"] == UNKNOWN else row["type"]
+    successor = await connection.fetchval(
+        "SELECT id FROM shared.messages WHERE caused_by = $1 AND kind = 'command' AND type = $2 LIMIT 1",
+        message_id,
+        type_,
+    )
+    if successor is not None:
+        raise WrongStateError(f"{message_id} has become {successor}; edit that")
+    made = await _edited(connection, row, type_, payload)
+    await connection.execute(
+        "UPDATE shared.messages SET status = 'archived', source = NULL, source_id = NULL WHERE id = $1",
+        message_id,
+    )
+    try:
+        await outbox.append(connection, [made])
+    except asyncpg.UniqueViolationError as error:
+        raise ContractError(f"{made.source_id} of {made.source} is another message already") from error
+    was, became = row["tenant_id"], made.tenant_id
+    await audit.record(connection, by, "message.edit", tenant_id=was, message_id=message_id, became=made.id)
+    await audit.record(
+        connection, by, "message.edit", tenant_id=became, message_id=made.id, instead_of=message_id
+    )
+    return made.id
+
+
+async def _edited(connection: Connection, old: Record, type_: str, payload: dict[str, Any]) -> Message:
+    source, source_id = old["source"], old["source_id"]
+    if "specversion" in payload:
+        if payload.get("type") != type_:
+            raise ContractError(f"the type is {type_}, and stays so")
+        if type_ == Signup.type and source is None:
+            event = envelope.signup(msgspec.json.encode(payload))
+            source, source_id = event.source, event.id
+        payload = payload.get("data") or {}
+    command = contracts.command_of(type_, payload)
+    tenant_id: UUID | None = getattr(command, "tenant_id", None)
+    if tenant_id is None:
+        return envelope.message(
+            command, caused_by=old["id"], priority=old["priority"], source=source, source_id=source_id
+        )
+    tenant = await registry.get(connection, tenant_id)
+    if tenant is None:
+        raise ContractError(f"{type_}: no tenant {tenant_id}")
+    return registry.about(tenant, command, caused_by=old["id"], priority=old["priority"])
+
+
+_STOPPED: Final = condition("command", ["parked", "archived"])
+_ARCHIVABLE: Final = may_become("archived")
+_RESTORABLE: Final = condition("command", ["archived"])
+
+
+async def _move(
+    connection: Connection, message_id: UUID, to: MessageStatus, before: str, by: By, *, verb: str
+) -> None:
+    row = await connection.fetchrow(
+        f"UPDATE shared.messages SET status = $2 WHERE id = $1 AND {before} RETURNING tenant_id",
+        message_id,
+        to,
+    )
+    if row is None:
+        raise await _refusal(connection, message_id, f"{verb}d")
+    await audit.record(connection, by, f"message.{verb}", tenant_id=row["tenant_id"], message_id=message_id)
+
+
+async def _refusal(connection: Connection, message_id: UUID, verb: str) -> TenantryError:
+    row = await connection.fetchrow("SELECT kind, status FROM shared.messages WHERE id = $1", message_id)
+    if row is None:
+        return UnknownMessageError(message_id)
+    return WrongStateError(f"{row['kind']} {message_id} is {row['status']}, and cannot be {verb}")

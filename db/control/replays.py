@@ -1,0 +1,240 @@
+"""Bulk replays: chosen once, kept in PostgreSQL, and worked off at their rate by whoever is there to.
+
+The messages are chosen, counted and kept when the replay begins: what the operator confirmed is what is
+sent again, each once, however often it fails afresh meanwhile. A replay outlives the process that began
+it, and takes a step only with its row locked and once a second, however many processes take part.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal
+from uuid import UUID
+
+import msgspec
+import uuid_utils.compat as uuid7
+from asyncpg import Record
+from msgspec import Meta
+
+from db import audit
+from db.audit import By
+from db.control import messages
+from db.errors import TenantryError
+from db.ledger import lists
+from db.ledger.lists import MessageFilter, MessageItem
+from db.ledger.states import REPLAYABLE
+from db.session.connection import Connection
+
+Rate = Annotated[int, Meta(ge=1, le=1000, description="Messages a second, at most.")]
+DEFAULT_RATE: Final = 10
+_SAMPLE: Final = 5
+
+
+class CountMismatchError(TenantryError):
+    """More or fewer messages match than the operator expected; nothing was done."""
+
+    kind = "count-mismatch"
+
+    def __init__(self, count: int, expected: int) -> None:
+        super().__init__(f"{count} messages match, not {expected}")
+
+
+class UnknownReplayError(TenantryError):
+    """There is no bulk replay of this id."""
+
+    kind = "not-found"
+
+    def __init__(self, replay_id: UUID) -> None:
+        super().__init__(f"no replay {replay_id}")
+
+
+class Preview(msgspec.Struct, frozen=True):
+    """What a bulk replay would send again: how many, and some of them."""
+
+    count: int
+    sample: list[MessageItem]
+
+
+class Replay(msgspec.Struct, frozen=True, kw_only=True):
+    """A bulk replay and how far it is.
+
+    Args:
+        count: messages that were chosen.
+        done: how many have been sent again.
+        skipped: how many could no longer be when their turn came.
+    """
+
+    id: UUID
+    filter: MessageFilter
+    rate: int
+    reason: str
+    actor: str
+    count: int
+    done: int
+    skipped: int
+    status: Literal["running", "finished", "cancelled"]
+    created_at: datetime
+    finished_at: datetime | None
+
+    @classmethod
+    def of(cls, row: Record) -> "Replay":
+        values = {name: row[name] for name in cls.__struct_fields__}
+        return cls(**values | {"filter": msgspec.json.decode(row["filter"], type=MessageFilter)})
+
+
+_COLUMNS: Final = ", ".join(
+    "total AS count" if name == "count" else name for name in Replay.__struct_fields__
+)
+
+
+async def preview(connection: Connection, wanted: MessageFilter) -> Preview:
+    """Say what a bulk replay would send again, and change nothing."""
+    arguments: list[Any] = []
+    count = await connection.fetchval(
+        f"SELECT count(*) FROM shared.messages m WHERE {REPLAYABLE} AND {wanted.where(arguments)}", *arguments
+    )
+    arguments = [_SAMPLE]
+    rows = await connection.fetch(
+        f"""
+        SELECT m.id FROM shared.messages m WHERE {REPLAYABLE} AND {wanted.where(arguments)}
+        ORDER BY m.id DESC LIMIT $1
+        """,
+        *arguments,
+    )
+    return Preview(count, await lists.list_by_id(connection, [row["id"] for row in rows]))
+
+
+async def start(
+    connection: Connection, wanted: MessageFilter, by: By, *, rate: int, expected_count: int | None = None
+) -> Replay:
+    """Choose the messages that can be sent again now, and have them sent at a rate.
+
+    Args:
+        connection: within a transaction.
+        wanted: which messages.
+        by: who, and why.
+        rate: messages a second.
+        expected_count: how many there are, where the operator knows.
+
+    Raises:
+        CountMismatchError: there are more or fewer; the transaction must be rolled back.
+    """
+    replay_id = uuid7.uuid7()
+    await connection.execute(
+        """
+        INSERT INTO shared.replays (id, filter, rate, reason, actor, total)
+        VALUES ($1, $2::jsonb, $3, $4, $5, 0)
+        """,
+        replay_id,
+        msgspec.json.encode(wanted).decode(),
+        rate,
+        by.reason or "",
+        by.actor,
+    )
+    arguments: list[Any] = [replay_id]
+    chosen = await connection.execute(
+        f"""
+        INSERT INTO shared.replay_messages (replay_id, message_id)
+        SELECT $1, m.id FROM shared.messages m WHERE {REPLAYABLE} AND {wanted.where(arguments)}
+        """,
+        *arguments,
+    )
+    count = int(chosen.split()[-1])
+    if expected_count is not None and count != expected_count:
+        raise CountMismatchError(count, expected_count)
+    row = await connection.fetchrow(
+        f"""
+        UPDATE shared.replays SET total = $2, status = CASE WHEN $2 = 0 THEN 'finished' ELSE status END,
+          finished_at = CASE WHEN $2 = 0 THEN now() END
+        WHERE id = $1 RETURNING {_COLUMNS}
+        """,
+        replay_id,
+        count,
+    )
+    assert row is not None  # it was just written
+    await audit.record(connection, by, "replay.start", replay_id=replay_id, count=count)
+    return Replay.of(row)
+
+
+async def get(connection: Connection, replay_id: UUID) -> Replay | None:
+    """Return a bulk replay; None if there is none of this id."""
+    row = await connection.fetchrow(f"SELECT {_COLUMNS} FROM shared.replays WHERE id = $1", replay_id)
+    return Replay.of(row) if row else None
+
+
+async def cancel(connection: Connection, replay_id: UUID, by: By) -> Replay:
+    """Send nothing more of a bulk replay; what has been sent stays so. One that is over stays as it is.
+
+    Args:
+        connection: within a transaction.
+        replay_id: which.
+        by: who, and why.
+
+    Returns:
+        The replay as it is now.
+
+    Raises:
+        UnknownReplayError: there is none of this id.
+    """
+    row = await connection.fetchrow(
+        f"""
+        UPDATE shared.replays SET status = 'cancelled', finished_at = now()
+        WHERE id = $1 AND status = 'running' RETURNING {_COLUMNS}
+        """,
+        replay_id,
+    )
+    if row is None:
+        over = await get(connection, replay_id)
+        if over is None:
+            raise UnknownReplayError(replay_id)
+        return over
+    await connection.execute("DELETE FROM shared.replay_messages WHERE replay_id = $1", replay_id)
+    await audit.record(connection, by, "replay.cancel", replay_id=replay_id, done=row["done"])
+    return Replay.of(row)
+
+
+async def advance(connection: Connection) -> bool:
+    """Take a second's step of a replay that is due, unless somebody else is just taking it.
+
+    Args:
+        connection: the owner's, outside a transaction.
+
+    Returns:
+        Whether there was one.
+    """
+    async with connection.transaction():
+        row = await connection.fetchrow(
+            f"""
+            SELECT {_COLUMNS} FROM shared.replays WHERE status = 'running' AND next_at <= clock_timestamp()
+            ORDER BY next_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
+            """
+        )
+        if row is None:
+            return False
+        replay = Replay.of(row)
+        taken = await connection.fetch(
+            """
+            DELETE FROM shared.replay_messages WHERE replay_id = $1 AND message_id IN (
+              SELECT message_id FROM shared.replay_messages WHERE replay_id = $1 ORDER BY message_id LIMIT $2)
+            RETURNING message_id
+            """,
+            replay.id,
+            replay.rate,
+        )
+        by = By(replay.actor, str(replay.id), replay.reason)
+        done = await messages.replay(connection, [row["message_id"] for row in taken], by)
+        left = await connection.fetchval(
+            "SELECT EXISTS (SELECT FROM shared.replay_messages WHERE replay_id = $1)", replay.id
+        )
+        await connection.execute(
+            """
+            UPDATE shared.replays
+            SET done = done + $2, skipped = skipped + $3, next_at = clock_timestamp() + interval '1 second',
+                status = CASE WHEN $4 THEN status ELSE 'finished' END,
+                finished_at = CASE WHEN $4 THEN NULL ELSE now() END
+            WHERE id = $1
+            """,
+            replay.id,
+            done,
+            len(taken) - done,
+            left,
+        )
+    return True

@@ -1,0 +1,40 @@
+"""Standing: how the whole system does at one moment, in figures."""
+
+import msgspec
+
+from db.ledger import backlog, heartbeats, pause
+from db.ledger.backlog import Backlog
+from db.session.connection import Connection
+from db.tenants import registry
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """Figures at one moment.
+
+    Args:
+        backlog: what waits in the ledger.
+        tenants: tenants by status.
+        provisioners: how many are heard.
+        paused: whether they are paused.
+    """
+
+    backlog: Backlog
+    tenants: dict[str, int]
+    provisioners: int
+    paused: bool
+
+
+async def get(connection: Connection, *, silent_after: float) -> Standing:
+    """Return the figures.
+
+    Args:
+        connection: anybody's who may read the ledger and the registry.
+        silent_after: seconds after which a silent provisioner counts as gone.
+    """
+    heard = await heartbeats.get_heard(connection, silent_after=silent_after)
+    return Standing(
+        backlog=await backlog.get(connection),
+        tenants=await registry.count_by_status(connection),
+        provisioners=heard.count,
+        paused=await pause.is_paused(connection),
+    )

@@ -1,0 +1,1 @@
+"""The ledger: the table of all messages, outbox and inbox in one."""

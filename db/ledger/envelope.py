@@ -1,0 +1,143 @@
+"""Envelopes: messages as CloudEvents 1.0 in JSON (cloudevents.io, spec 1.0.2), written and read."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, Literal
+from uuid import UUID
+
+import msgspec
+import uuid_utils.compat as uuid7
+from msgspec import Meta
+
+from db.ledger.contracts import Command, ContractError, Data, Signup, command_of
+from db.names import NO_NUL
+
+SOURCE: Final = "tenantry"
+
+Reference = Annotated[str, Meta(min_length=1, max_length=500, pattern=NO_NUL)]
+"""An ``id`` or ``source`` from outside."""
+
+
+class CloudEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The envelope, as CloudEvents JSON, with the extensions ``tenantversion`` and ``causationid``."""
+
+    specversion: Literal["1.0"]
+    id: str
+    source: str
+    type: str
+    time: datetime
+    datacontenttype: str = "application/json"
+    subject: str | None = None
+    tenantversion: int | None = None
+    causationid: str | None = None
+    data: Any = None
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """A message on its way into the ledger."""
+
+    id: UUID
+    data: Data
+    subject: str | None
+    tenant_id: UUID | None
+    tenant_version: int | None
+    caused_by: UUID | None
+    priority: int
+    created_at: datetime
+    source: str | None = None
+    source_id: str | None = None
+
+    @property
+    def payload(self) -> bytes:
+        """The CloudEvents JSON that is stored and published."""
+        return msgspec.json.encode(
+            CloudEvent(
+                specversion="1.0",
+                id=self.source_id or str(self.id),
+                source=self.source or SOURCE,
+                type=self.data.type,
+                time=self.created_at,
+                subject=self.subject,
+                tenantversion=self.tenant_version,
+                causationid=str(self.caused_by) if self.caused_by else None,
+                data=self.data,
+            )
+        )
+
+
+SIGN_UP: Final = 10
+"""Priority of what a person waits for."""
+BULK: Final = 0
+"""Priority of everything else."""
+
+
+def message(
+    data: Data,
+    *,
+    subject: str | None = None,
+    tenant_id: UUID | None = None,
+    tenant_version: int | None = None,
+    caused_by: UUID | None = None,
+    priority: int = BULK,
+    source: str | None = None,
+    source_id: str | None = None,
+) -> Message:
+    """Make a message with a fresh id (UUIDv7, RFC 9562) and the time of now.
+
+    Args:
+        data: what it says.
+        subject: the tenant's slug.
+        tenant_id: the tenant whose messages it is ordered among.
+        tenant_version: its place in that order: ``tenants.version`` as of the change it tells.
+        caused_by: the message that led to this one.
+        priority: higher goes first: `SIGN_UP` or `BULK`.
+        source: of a sign-up from outside: whose, if it is not Tenantry's own.
+        source_id: its id there.
+    """
+    return Message(
+        id=uuid7.uuid7(),
+        data=data,
+        subject=subject,
+        tenant_id=tenant_id,
+        tenant_version=tenant_version,
+        caused_by=caused_by,
+        priority=priority,
+        created_at=datetime.now(UTC),
+        source=source,
+        source_id=source_id,
+    )
+
+
+def command(type_: str, payload: str | bytes) -> Command:
+    """Read a command back from its payload.
+
+    Raises:
+        ContractError: the type is unknown, or the payload is not what the type asks for.
+    """
+    try:
+        event = msgspec.json.decode(payload, type=CloudEvent)
+    except msgspec.MsgspecError as error:
+        raise ContractError(f"{type_}: {error}") from error
+    return command_of(type_, event.data)
+
+
+class SignupEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """A ``tenant.signup`` from outside: CloudEvents JSON, extensions of anybody's own allowed."""
+
+    specversion: Literal["1.0"]
+    id: Reference
+    source: Reference
+    type: Literal["tenant.signup"]
+    time: datetime | None = None
+    data: Signup
+
+
+def signup(body: str | bytes) -> SignupEvent:
+    """Read a sign-up from outside.
+
+    Raises:
+        ContractError: it is none.
+    """
+    try:
+        return msgspec.json.decode(body, type=SignupEvent)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ContractError(f"tenant.signup: {error}") from error

@@ -1,0 +1,128 @@
+"""The history of one message: all that is kept of it, what led to it and what followed from it."""
+
+from datetime import datetime
+from typing import Any, Final, Literal
+from uuid import UUID
+
+import msgspec
+
+from db.ledger.lists import FROM, ITEM, MessageItem
+from db.session.connection import Connection
+
+
+class HistoryEntry(msgspec.Struct, frozen=True):
+    """Something in the life of a message.
+
+    Args:
+        at: when.
+        what: ``cause`` (a message that led to it), ``self``, ``effect`` (one that followed from it) or
+            ``audit`` (what an operator did).
+        name: the message's type, or the audit entry's action.
+        id: the message's.
+        status: the message's, or the audit entry's outcome.
+        actor: who did it.
+        reason: why, in their words.
+    """
+
+    at: datetime
+    what: Literal["cause", "self", "effect", "audit"]
+    name: str
+    id: UUID | None
+    status: str
+    actor: str | None
+    reason: str | None
+
+
+class Failed(msgspec.Struct, frozen=True):
+    """An attempt that failed.
+
+    Args:
+        at: when.
+        replays: how often an operator had sent the message again by then.
+        attempt: which attempt it was since.
+        error_class: the error's class.
+        error: its words.
+        traceback: its traceback.
+        frame: where it came up.
+    """
+
+    at: datetime
+    replays: int
+    attempt: int
+    error_class: str
+    error: str
+    traceback: str | None
+    frame: str | None
+
+
+class MessageDetail(MessageItem, frozen=True, kw_only=True):
+    """A message with all that is kept of it.
+
+    Args:
+        payload: the CloudEvent.
+        raw_body: what arrived, where that was no message of ours.
+        traceback: the last failure's.
+        failures: the last 20 attempts that failed, oldest first.
+        timeline: what led to it, what it led to, and what operators did about it, oldest first.
+    """
+
+    tenant_id: UUID | None
+    tenant_version: int | None
+    priority: int
+    leased_until: datetime | None
+    source: str | None
+    source_id: str | None
+    payload: Any
+    raw_body: str | None
+    traceback: str | None
+    failures: list[Failed]
+    timeline: list[HistoryEntry]
+
+
+_MORE: Final = ", ".join(
+    f"m.{name}"
+    for name in MessageDetail.__struct_fields__
+    if name not in {*MessageItem.__struct_fields__, "timeline"}
+)
+
+
+async def get(connection: Connection, message_id: UUID) -> MessageDetail | None:
+    """Return one message; None if there is none of this id."""
+    row = await connection.fetchrow(f"SELECT {ITEM}, {_MORE} FROM {FROM} WHERE m.id = $1", message_id)
+    if row is None:
+        return None
+    values = {**dict(row), "failures": msgspec.json.decode(row["failures"], type=list[Failed])}
+    if row["payload"] is not None:
+        values["payload"] = msgspec.json.decode(row["payload"])
+    if row["raw_body"] is not None:
+        values["raw_body"] = row["raw_body"].decode(errors="replace")
+    return MessageDetail(**values, timeline=await _timeline(connection, message_id))
+
+
+_TIMELINE: Final = """
+WITH RECURSIVE causes AS (
+  SELECT m.id, m.caused_by, 0 AS depth FROM shared.messages m WHERE m.id = $1
+  UNION ALL
+  SELECT m.id, m.caused_by, c.depth + 1 FROM causes c JOIN shared.messages m ON m.id = c.caused_by
+  WHERE c.depth < 50
+), effects AS (
+  SELECT m.id, 1 AS depth FROM shared.messages m WHERE m.caused_by = $1
+  UNION ALL
+  SELECT m.id, e.depth + 1 FROM effects e JOIN shared.messages m ON m.caused_by = e.id
+  WHERE e.depth < 50
+), chain AS (
+  SELECT id, CASE WHEN depth = 0 THEN 'self' ELSE 'cause' END AS what FROM causes
+  UNION ALL SELECT id, 'effect' FROM effects
+)
+SELECT m.created_at AS at, c.what, m.type AS name, m.id, m.status, NULL AS actor, NULL AS reason
+FROM chain c JOIN shared.messages m ON m.id = c.id
+UNION ALL
+SELECT a.at, 'audit', a.action, NULL, a.outcome, a.actor, a.detail->>'reason'
+FROM shared.audit_log a WHERE a.detail ? 'message_id' AND a.detail->>'message_id' = $1::text
+ORDER BY at DESC, id DESC LIMIT 200
+"""
+
+
+async def _timeline(connection: Connection, message_id: UUID) -> list[HistoryEntry]:
+    rows = await connection.fetch(_TIMELINE, message_id)
+    return [HistoryEntry(**dict(row)) for row in reversed(rows)]

@@ -1,0 +1,114 @@
+"""The intake of sign-ups from outside: one ledger row for each (source, id), and one answer, however often."""
+
+from typing import Final
+from uuid import UUID
+
+import msgspec
+import uuid_utils.compat as uuid7
+
+from db.ledger import contracts
+from db.ledger.contracts import Rejected, Requested, Signup
+from db.ledger.envelope import SIGN_UP, SignupEvent
+from db.session.connection import Connection
+
+_ANSWERS: Final = [Requested.type, Rejected.type]
+
+
+async def sent_again(connection: Connection, message_id: UUID) -> bool:
+    """Say whether this is the id of a ledger row that comes back here: a retry, or an operator's replay."""
+    return bool(
+        await connection.fetchval(
+            "SELECT EXISTS (SELECT FROM shared.messages WHERE id = $1 AND kind = 'command' AND type = ANY($2))",
+            message_id,
+            list(contracts.SIGN_UPS),
+        )
+    )
+
+
+async def admit(connection: Connection, event: SignupEvent) -> UUID | None:
+    """Write a sign-up to the ledger, once.
+
+    Args:
+        connection: within a transaction.
+        event: what arrived.
+
+    Returns:
+        The row that is to be worked; None where it has been, and the first answer goes out again, or where
+        it waits for an operator.
+    """
+    row_id: UUID | None = await connection.fetchval(
+        """
+        INSERT INTO shared.messages (id, kind, type, priority, payload, status, published_at, source, source_id)
+        VALUES ($1, 'command', $2, $3, $4::jsonb, 'published', now(), $5, $6)
+        ON CONFLICT (source, source_id) DO NOTHING RETURNING id
+        """,
+        uuid7.uuid7(),
+        Signup.type,
+        SIGN_UP,
+        msgspec.json.encode(event).decode(),
+        event.source,
+        event.id,
+    )
+    if row_id is not None:
+        return row_id
+    row = await connection.fetchrow(
+        "SELECT id, status FROM shared.messages WHERE source = $1 AND source_id = $2 FOR NO KEY UPDATE",
+        event.source,
+        event.id,
+    )
+    if row is None:
+        return None  # swept at this moment; it is answered long since
+    if row["status"] in {"handled", "superseded"}:
+        await answer_again(connection, row["id"])
+        return None
+    return row["id"] if row["status"] in {"pending", "published"} else None
+
+
+async def settle(connection: Connection, message_id: UUID, event: SignupEvent) -> bool:
+    """Give a row its place among the sign-ups, whatever it was taken for when it arrived.
+
+    Returns:
+        False where another row has the same source and id: its answer goes out again instead.
+    """
+    first = await connection.fetchval(
+        "SELECT id FROM shared.messages WHERE source = $1 AND source_id = $2 AND id <> $3",
+        event.source,
+        event.id,
+        message_id,
+    )
+    if first is not None:
+        await answer_again(connection, first)
+        return False
+    await connection.execute(
+        "UPDATE shared.messages SET type = $2, source = $3, source_id = $4 WHERE id = $1",
+        message_id,
+        Signup.type,
+        event.source,
+        event.id,
+    )
+    return True
+
+
+async def belongs_to(connection: Connection, message_id: UUID, tenant_id: UUID) -> None:
+    """Note which tenant a sign-up has made."""
+    await connection.execute("UPDATE shared.messages SET tenant_id = $2 WHERE id = $1", message_id, tenant_id)
+
+
+async def answer_again(connection: Connection, message_id: UUID) -> bool:
+    """Have a sign-up's answer published again, under its own id; false where there is none yet."""
+    await connection.execute(
+        """
+        UPDATE shared.messages SET status = 'pending', available_at = now(), published_at = NULL
+        WHERE caused_by = $1 AND kind = 'event' AND type = ANY($2) AND status = 'published'
+        """,
+        message_id,
+        _ANSWERS,
+    )
+    return bool(
+        await connection.fetchval(
+            "SELECT EXISTS (SELECT FROM shared.messages"
+            " WHERE caused_by = $1 AND kind = 'event' AND type = ANY($2))",
+            message_id,
+            _ANSWERS,
+        )
+    )

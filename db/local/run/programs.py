@@ -1,0 +1,44 @@
+"""The two programs of Tenantry as processes: the API and the provisioner."""
+
+import sys
+
+from db.local.processes.process import Process
+from db.local.processes.waiting import LOOPBACK
+from db.local.run.environment import PROJECT, Configuration
+from db.local.run.home import Home
+
+_API_GRACE, _PROVISIONER_GRACE = 15.0, 30.0  # seconds; above what each allows itself
+_WORKER_GRACE = 10
+
+
+def api(configuration: Configuration, home: Home, port: int, app_url: str) -> Process:
+    """Return the API under granian: one process that spawns, respawns and stops its workers.
+
+    granian's own command rather than `litestar run`, which puts another process in between.
+    """
+    command = [
+        *(sys.executable, "-m", "granian", "--interface", "asgi", "--factory", "--no-ws"),
+        *("--host", LOOPBACK, "--port", str(port), "--workers", str(configuration.workers)),
+        *("--respawn-failed-workers", "--respawn-interval", "0.2"),
+        *("--workers-kill-timeout", str(_WORKER_GRACE)),
+        "api.app:create_app",
+    ]
+    return _program("api", command, configuration.api(app_url), home, _API_GRACE)
+
+
+def provisioner(configuration: Configuration, home: Home, owner_url: str, amqp_url: str | None) -> Process:
+    """Return the provisioner; without a broker's address it delivers messages in process."""
+    command = [sys.executable, "-m", "provisioner"]
+    environment = configuration.provisioner(owner_url, amqp_url)
+    return _program("provisioner", command, environment, home, _PROVISIONER_GRACE)
+
+
+def _program(name: str, command: list[str], environment: dict[str, str], home: Home, grace: float) -> Process:
+    return Process(
+        name,
+        command,
+        environment={**environment, "PYTHONUNBUFFERED": "1"},
+        log=home.log(name),
+        directory=PROJECT,
+        grace=grace,
+    )

@@ -1,0 +1,206 @@
+"""The first tenant, signed up through the public API as anybody would."""
+
+import json
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from http import HTTPStatus
+from http.client import HTTPException
+from typing import Any, NamedTuple
+
+from db.local.processes.watch import say
+from db.local.run.home import Deployment, TenantAccess
+
+SLUG = "bakery"
+_NAME = "Bakery"
+_TODO = "Bake bread"
+_TIMEOUT = 120.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
+_REQUEST_TIMEOUT = 10.0
+
+
+class SignupError(Exception):
+    """The tenant was not to be had; the message says why."""
+
+
+class Answer(NamedTuple):
+    """A response of the API: its status and its JSON body."""
+
+    status: int
+    body: dict[str, Any]
+
+
+class Client:
+    """A minimal client of the API on loopback, which knows of no proxy.
+
+    Args:
+        base: the API's address.
+        stopping: once set, no further request is sent.
+    """
+
+    def __init__(self, base: str, stopping: threading.Event) -> None:
+        self._base = base
+        self._stopping = stopping
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+    def send(self, method: str, path: str, body: object = None, **headers: str) -> Answer:
+        """Send one request; an underscore in a header's name stands for a hyphen.
+
+        Raises:
+            OSError: the API cannot be reached.
+        """
+        data = None if body is None else json.dumps(body).encode()
+        names = {name.replace("_", "-"): value for name, value in headers.items()}
+        request = urllib.request.Request(
+            self._base + path, data, {"Content-Type": "application/json", **names}, method=method
+        )
+        try:
+            with self._opener.open(request, timeout=_REQUEST_TIMEOUT) as response:
+                return Answer(response.status, _decode(response.read()))
+        except urllib.error.HTTPError as error:
+            with error:
+                return Answer(error.code, _decode(error.read()))
+
+    def until(self, request: Callable[[], Answer], done: Callable[[Answer], bool], what: str) -> Answer:
+        """Repeat ``request`` until ``done`` says so: through restarts of the API, for two minutes.
+
+        Pauses get longer while the API is down or in trouble, and are short while it answers.
+
+        Raises:
+            SignupError: the time was over, or the supervisor stops.
+        """
+        deadline = time.monotonic() + _TIMEOUT
+        pause, last = _FIRST_PAUSE, "no answer"
+        while time.monotonic() < deadline and not self._stopping.wait(pause):
+            try:
+                answer = request()
+            except (OSError, HTTPException) as error:
+                last = str(error)
+            else:
+                if done(answer):
+                    return answer
+                last = f"status {answer.status} {answer.body.get('detail', answer.body.get('status', ''))}"
+                if answer.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+                    continue
+            pause = min(pause * 1.5, _LONGEST_PAUSE)
+        raise SignupError(f"{what}: {last}")
+
+
+def wait_until_ready(client: Client) -> None:
+    """Wait for the API to be ready.
+
+    Raises:
+        SignupError: it was not within two minutes.
+    """
+    client.until(
+        lambda: client.send("GET", "/health/ready"),
+        lambda answer: answer.status == HTTPStatus.OK,
+        "the API did not become ready",
+    )
+
+
+def first_tenant(client: Client, deployment: Deployment, keep: Callable[[], None]) -> TenantAccess:
+    """Sign the first tenant up, unless that has been done, and wait until it is active.
+
+    Args:
+        client: of the running API.
+        deployment: what is known of the tenant; filled in on the way.
+        keep: stores ``deployment``, so that an interrupted sign-up is taken up by the next run.
+
+    Raises:
+        SignupError: the API refused, or the tenant did not become active within two minutes.
+    """
+    if deployment.api_key is None:
+        deployment.api_key = _sign_up(client, deployment.signup_key)
+        keep()
+    tenant = TenantAccess(SLUG, deployment.api_key)
+    _wait_until_active(client, _bearer(tenant))
+    return tenant
+
+
+def first_todo(
+    client: Client, tenant: TenantAccess, deployment: Deployment, keep: Callable[[], None]
+) -> None:
+    """Write the first tenant's first to-do, unless that has been done, so that there is one to list.
+
+    Args:
+        client: of the running API.
+        tenant: the first tenant.
+        deployment: what is known of the tenant; says afterwards that the to-do is there.
+        keep: stores ``deployment``.
+
+    Raises:
+        SignupError: the API refused, or was in trouble for two minutes.
+    """
+    if deployment.todo_written:
+        return
+    headers = {**_bearer(tenant), "tenant": tenant.slug}
+    answer = client.until(
+        lambda: client.send("POST", "/todos", {"title": _TODO}, **headers), _is_final, "POST /todos"
+    )
+    if answer.status != HTTPStatus.CREATED:
+        raise SignupError(f"POST /todos answered {answer.status}: {answer.body.get('detail', answer.body)}")
+    deployment.todo_written = True
+    keep()
+
+
+def _sign_up(client: Client, key: str) -> str:
+    body = {"name": _NAME, "slug": SLUG}
+    # With this key, the API answers a repeat after an interruption as it answered the first time.
+    answer = client.until(
+        lambda: client.send("POST", "/tenants", body, Idempotency_Key=key), _is_final, "POST /tenants"
+    )
+    if answer.status != HTTPStatus.ACCEPTED:
+        raise SignupError(f"POST /tenants answered {answer.status}: {answer.body.get('detail', answer.body)}")
+    return str(answer.body["api_key"])
+
+
+def _wait_until_active(client: Client, bearer: dict[str, str]) -> None:
+    started = time.monotonic()
+    told = ""
+
+    def settled(answer: Answer) -> bool:
+        nonlocal told
+        if answer.status != HTTPStatus.OK:
+            return _is_final(answer)
+        status = str(answer.body.get("status"))
+        if status != told:
+            told = status
+            say(f"  tenant {SLUG}: {status} ({time.monotonic() - started:.1f} s)")
+        return status not in {"pending", "provisioning"}
+
+    answer = client.until(
+        lambda: client.send("GET", f"/tenants/{SLUG}", **bearer), settled, "it did not become active"
+    )
+    if answer.status != HTTPStatus.OK or answer.body.get("status") != "active":
+        state = answer.body.get("status") if answer.status == HTTPStatus.OK else answer.status
+        raise SignupError(f"GET /tenants/{SLUG} says {state}")
+
+
+def _bearer(tenant: TenantAccess) -> dict[str, str]:
+    return {"Authorization": f"Bearer {tenant.api_key}"}
+
+
+def _is_final(answer: Answer) -> bool:
+    return answer.status < HTTPStatus.INTERNAL_SERVER_ERROR and answer.status != HTTPStatus.TOO_MANY_REQUESTS
+
+
+def _decode(content: bytes) -> dict[str, Any]:
+    try:
+        body = json.loads(content)
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {"items": body}
+
+
+def paste_lines(base: str, tenant: TenantAccess) -> str:
+    """Return curl commands to try the API with."""
+    return f"""\
+List the to-dos of {tenant.slug}:
+  curl -H 'tenant: {tenant.slug}' -H 'Authorization: Bearer {tenant.api_key}' {base}/todos
+
+Sign another tenant up:
+  curl -H 'Content-Type: application/json' -d '{{"name": "Florist", "slug": "florist"}}' {base}/tenants
+"""

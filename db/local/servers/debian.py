@@ -1,0 +1,187 @@
+"""RabbitMQ from the packages of a Debian-like system, unpacked into a cache without being root."""
+
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from db.local.processes.process import ProcessError, output_of
+from db.local.servers.installation import Installation
+
+_TOOLS = ("apt-get", "apt-cache", "dpkg-deb")
+_TIMEOUT = 900.0
+_ROOT_OF = {"bin/erl": "..", "bin/start": "..", "erts-*/bin/erl": "../..", "erts-*/bin/start": "../.."}
+
+
+class UnpackError(RuntimeError):
+    """The packages could not be had, or do not make up a server."""
+
+
+def default_cache() -> Path:
+    """Return ``$XDG_CACHE_HOME/tenantry``, or ``~/.cache/tenantry`` where that is not set."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tenantry"
+
+
+def is_debian_like() -> bool:
+    """Tell whether the system has the tools that packages are fetched and unpacked with."""
+    return all(shutil.which(tool) for tool in _TOOLS)
+
+
+def unpack_rabbitmq(cache: Path | None = None) -> Installation:
+    """Return the server in the cache; download and unpack its packages first if there is none.
+
+    The package lists are fetched from the system's own sources, signatures checked, into a directory
+    that is thrown away; nothing of the system is changed. An interrupted download leaves nothing behind
+    that a later call would take for a server.
+
+    Args:
+        cache: directory to keep it in; ``default_cache()`` by default. May be moved as a whole.
+
+    Raises:
+        UnpackError: the system is not Debian-like, a package cannot be had, or a library is missing.
+    """
+    cache = (cache or default_cache()).resolve()
+    cache.mkdir(parents=True, exist_ok=True)
+    tree = cache / "rabbitmq"
+    with _only_one(cache / "rabbitmq.lock"):
+        if not tree.is_dir():
+            if not is_debian_like():
+                raise UnpackError(f"this system lacks {', '.join(_TOOLS)}: install RabbitMQ some other way")
+            for abandoned in cache.glob("rabbitmq.new.*"):
+                shutil.rmtree(abandoned, ignore_errors=True)
+            with tempfile.TemporaryDirectory(prefix="rabbitmq.new.", dir=cache) as scratch:
+                fresh = _unpack(Path(scratch))
+                fresh.replace(tree)
+    return _installation(tree)
+
+
+def _unpack(scratch: Path) -> Path:
+    apt = _Apt(scratch / "apt")
+    tree = scratch / "tree"
+    wanted = apt.closure("rabbitmq-server")
+    apt.unpack([name for name in wanted if name == "rabbitmq-server" or name.startswith("erlang-")], tree)
+    _relocate(tree / "usr/lib/erlang")
+    if missing_libraries(tree):
+        add_libraries(apt, tree)
+    missing = missing_libraries(tree)
+    if missing:
+        raise UnpackError(f"shared libraries are missing: {', '.join(sorted(missing))}")
+    _installation(tree)
+    return tree
+
+
+def _installation(tree: Path) -> Installation:
+    erlang = tree / "usr/lib/erlang/bin"
+    scripts = sorted(tree.glob("usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin"))
+    if not scripts or not (erlang / "erl").is_file():
+        raise UnpackError(f"{tree} does not hold a RabbitMQ server; delete it to have it unpacked anew")
+    return Installation(scripts[-1], erlang, tuple(_library_directories(tree)))
+
+
+def _relocate(erlang: Path) -> None:
+    """Have Erlang's start scripts find their root from where they lie, not where a package puts them."""
+    for pattern, up in _ROOT_OF.items():
+        for script in erlang.glob(pattern):
+            found = f'ROOTDIR=$(cd "$(dirname "$(readlink -f "$0")")/{up}" && pwd)\n'
+            text = script.read_text(encoding="utf-8")
+            script.write_text(text.replace("ROOTDIR=/usr/lib/erlang\n", found), encoding="utf-8")
+
+
+def missing_libraries(tree: Path) -> set[str]:
+    """Return the names of shared libraries that Erlang's programs in ``tree`` need and the system lacks."""
+    path = os.pathsep.join(map(str, _library_directories(tree)))
+    programs = [file for file in (tree / "usr/lib/erlang").rglob("*") if file.is_file() and _is_elf(file)]
+    listing = subprocess.run(
+        ["ldd", *map(str, programs)],
+        env={**os.environ, "LD_LIBRARY_PATH": path, "LC_ALL": "C"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=_TIMEOUT,
+    )
+    return set(re.findall(r"^\s*(\S+) => not found", listing.stdout, re.MULTILINE))
+
+
+def add_libraries(apt: "_Apt", tree: Path) -> None:
+    """Unpack the libraries that Erlang depends on, the C library excepted, beside it."""
+    needed = [name for name in apt.closure("erlang-base", "erlang-crypto") if _is_library(name)]
+    apt.unpack(needed, tree / "libraries")
+
+
+def _library_directories(tree: Path) -> list[Path]:
+    return sorted(
+        directory
+        for root in ("lib", "usr/lib")
+        for directory in (tree / "libraries" / root).glob("*-linux-*")
+    )
+
+
+def _is_library(package: str) -> bool:
+    return package.startswith(("lib", "zlib1g")) and not package.startswith(("libc6", "libpam", "libperl"))
+
+
+def _is_elf(file: Path) -> bool:
+    with file.open("rb") as content:
+        return content.read(4) == b"\x7fELF"
+
+
+class _Apt:
+    """The system's package sources, read with state of our own in ``directory``."""
+
+    def __init__(self, directory: Path) -> None:
+        (directory / "lists/partial").mkdir(parents=True)
+        (directory / "cache/archives/partial").mkdir(parents=True)
+        (directory / "status").touch()
+        self._directory = directory
+        settings = {
+            "Dir::State": directory,
+            "Dir::State::Lists": directory / "lists",
+            "Dir::State::Status": directory / "status",
+            "Dir::Cache": directory / "cache",
+            "APT::Sandbox::User": "root",  # as root, do not change to a user for whom the cache is closed
+            "Acquire::Retries": 3,
+            "Acquire::http::Timeout": 30,
+            "Acquire::Languages": "none",
+        }
+        self._options = [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
+        self._run("apt-get", "update", "--quiet")
+
+    def closure(self, *packages: str) -> list[str]:
+        """Return ``packages`` and all that they depend on, by name, without virtual ones."""
+        kinds = ("recommends", "suggests", "conflicts", "breaks", "replaces", "enhances")
+        output = self._run(
+            "apt-cache", "depends", "--recurse", *(f"--no-{kind}" for kind in kinds), *packages
+        )
+        return [line for line in output.splitlines() if re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", line)]
+
+    def unpack(self, packages: Iterable[str], target: Path) -> None:
+        """Download ``packages`` and unpack them below ``target``."""
+        archives = Path(tempfile.mkdtemp(dir=self._directory))
+        self._run("apt-get", "download", "--quiet", *packages, directory=archives)
+        target.mkdir(exist_ok=True)
+        for archive in sorted(archives.glob("*.deb")):
+            self._run("dpkg-deb", "--extract", str(archive), str(target), options=False)
+        shutil.rmtree(archives)
+
+    def _run(self, tool: str, *arguments: str, directory: Path | None = None, options: bool = True) -> str:
+        try:
+            return output_of(
+                [tool, *(self._options if options else ()), *arguments],
+                environment={**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"},
+                timeout=_TIMEOUT,
+                directory=directory,
+            )
+        except ProcessError as error:
+            raise UnpackError(str(error)) from error
+
+
+@contextmanager
+def _only_one(path: Path) -> Iterator[None]:
+    with path.open("w", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

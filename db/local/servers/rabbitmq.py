@@ -1,0 +1,231 @@
+"""A private RabbitMQ node beside whatever else runs on the machine."""
+
+import contextlib
+import os
+import secrets
+import shutil
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+
+from db.local.processes.lock import DirectoryLock
+from db.local.processes.private import write_private
+from db.local.processes.process import Process, ProcessError, end_all, output_of, working_in
+from db.local.processes.waiting import LOOPBACK, free_port, wait_until
+from db.local.servers.installation import Installation, find_installation
+
+__all__ = ["Installation", "RabbitNode", "find_installation"]
+
+USER = "tenantry"
+_START_TIMEOUT = 90.0
+_STOP_TIMEOUT = 30.0
+_CONTROL_TIMEOUT = 60.0
+_TOLD_LINES = 80  # Erlang reports the cause first, and then everything around it
+_NODE = "tenantry@localhost"  # names are unique for an epmd, and each node has its own
+_PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
+
+
+class RabbitNode:
+    """A node whose data lives in ``home``, listening on loopback only, with its own ``epmd``.
+
+    Its ports stay the same for this object's life.
+
+    Args:
+        home: directory for data, log and lock; made if missing.
+        installation: the server to run; see ``find_installation``.
+        port: AMQP port; a free one by default.
+        config: entries of ``rabbitmq.conf`` over the defaults of this class, such as
+            ``consumer_timeout`` (milliseconds) or ``heartbeat`` (seconds).
+        log: file for the node's output; ``rabbitmq.log`` in ``home`` by default.
+    """
+
+    name = "rabbitmq"
+
+    def __init__(
+        self,
+        home: Path,
+        installation: Installation,
+        port: int | None = None,
+        *,
+        config: Mapping[str, str] | None = None,
+        log: Path | None = None,
+    ) -> None:
+        self.home = home.resolve()
+        self.log = log or self.home / "rabbitmq.log"
+        self.port = port or free_port()
+        self._installation = installation
+        self._config = dict(config or {})
+        self._epmd_port = free_port()
+        self._distribution_port = free_port()
+        self._lock = DirectoryLock(self.home, "a RabbitMQ node runs on it")
+        environment = self._environment()
+        self._epmd = Process(
+            "epmd",
+            [str(installation.erlang / "epmd"), "-port", str(self._epmd_port), "-address", LOOPBACK],
+            environment=environment,
+            log=self.home / "epmd.log",
+            directory=self.home,
+        )
+        self._node = Process(
+            self.name,
+            [str(installation.scripts / "rabbitmq-server")],
+            environment=environment,
+            log=self.log,
+            directory=self.home,
+            grace=_STOP_TIMEOUT,
+        )
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of the node's Erlang machine while it runs."""
+        return self._node.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether the node's Erlang machine runs."""
+        return self._node.alive
+
+    @property
+    def url(self) -> str:
+        """The node's address, as ``amqp://user:password@host:port/``."""
+        return f"amqp://{USER}:{self._password()}@{LOOPBACK}:{self.port}/"
+
+    def start(self) -> None:
+        """Start the node and wait until its AMQP port answers; queues and messages of before are back.
+
+        What a killed predecessor left on the same data is ended before.
+
+        Raises:
+            ProcessError: it did not start; the message ends with its log.
+            InUseError: another process runs a node on ``home``.
+        """
+        if self.alive:
+            return
+        self.home.mkdir(parents=True, exist_ok=True)
+        self._lock.take()
+        self._epmd.stop()
+        # The lock is ours, so whoever still works in this directory lost its supervisor.
+        end_all(working_in(self.home), grace=_STOP_TIMEOUT)
+        self._write_configuration()
+        self._epmd.start()
+        self._node.start()
+        wait_until(lambda: self._answers() or not self.alive, _START_TIMEOUT, interval=0.1)
+        if not self._answers():
+            self.kill()
+            raise ProcessError(
+                f"RabbitMQ did not start; {self.log} ends with:\n{self._node.tail(_TOLD_LINES)}"
+            )
+
+    def stop(self) -> None:
+        """Stop the node in good order, then its ``epmd``."""
+        self._node.stop()
+        self._end()
+
+    def kill(self) -> None:
+        """Kill the node and all that belongs to it, as a crash of the machine would."""
+        self._node.kill()
+        self._end()
+
+    def wipe(self) -> None:
+        """Delete the data of the stopped node, as the loss of its disk would.
+
+        Raises:
+            ProcessError: the node runs.
+        """
+        if self.alive:
+            raise ProcessError("the node must be stopped before its data is deleted")
+        shutil.rmtree(self.home / "mnesia", ignore_errors=True)
+
+    def sync(self) -> None:
+        """Have the node write at once which quorum queues it serves.
+
+        It does so half a second after a declaration at the latest; one that is killed before has the
+        queue and its messages on disk but does not serve them after its restart (seen with 3.10).
+
+        Raises:
+            ProcessError: the node does not answer.
+        """
+        self.ctl("eval", "[dets:sync(Table) || Table <- dets:all()].")
+
+    def ctl(self, *arguments: str) -> str:
+        """Run ``rabbitmqctl`` against this node.
+
+        Args:
+            arguments: its command and options, such as ``"list_queues", "name", "messages"``.
+
+        Returns:
+            What it wrote to its standard output.
+
+        Raises:
+            ProcessError: it failed, or took longer than a minute.
+        """
+        return output_of(
+            [str(self._installation.scripts / "rabbitmqctl"), "--quiet", *arguments],
+            environment=self._environment(),
+            timeout=_CONTROL_TIMEOUT,
+            directory=Path("/"),
+        )
+
+    def _end(self) -> None:
+        self._epmd.stop()
+        if self.home.is_dir():
+            end_all(working_in(self.home))  # a dead node's helpers, on their way out
+        self._lock.release()
+
+    def _password(self) -> str:
+        file = self.home / "password"
+        if not file.is_file():
+            self.home.mkdir(parents=True, exist_ok=True)
+            write_private(file, secrets.token_hex(24))
+        return file.read_text(encoding="utf-8")
+
+    def _answers(self) -> bool:
+        # AMQP 0-9-1, section 2.2.4: a server that is ready answers the header with Connection.Start.
+        with contextlib.suppress(OSError), socket.create_connection((LOOPBACK, self.port), timeout=2) as peer:
+            peer.settimeout(2)
+            peer.sendall(_PROTOCOL_HEADER)
+            return peer.recv(1) == b"\x01"
+        return False
+
+    def _write_configuration(self) -> None:
+        entries = {
+            "listeners.tcp.local": f"{LOOPBACK}:{self.port}",
+            "default_user": USER,
+            "default_pass": self._password(),
+            "disk_free_limit.absolute": "50MB",
+            "vm_memory_high_watermark.absolute": "512MB",
+            "raft.wal_max_size_bytes": "33554432",
+            **self._config,
+        }
+        text = "".join(f"{name} = {value}\n" for name, value in entries.items())
+        write_private(self.home / "rabbitmq.conf", text)
+        write_private(self.home / "enabled_plugins", "[].\n")
+
+    def _environment(self) -> dict[str, str]:
+        """Return the scripts' variables (RabbitMQ manual, "Configuration"); all point into home."""
+        inherited = {
+            name: value for name, value in os.environ.items() if not name.startswith(("RABBITMQ_", "ERL_"))
+        }
+        own = {
+            "HOME": self.home,  # holds the Erlang cookie
+            "ERL_EPMD_PORT": self._epmd_port,
+            "ERL_EPMD_ADDRESS": LOOPBACK,
+            "ERL_CRASH_DUMP_SECONDS": 0,  # no dump
+            "RABBITMQ_NODENAME": _NODE,
+            "RABBITMQ_NODE_IP_ADDRESS": LOOPBACK,
+            "RABBITMQ_NODE_PORT": self.port,
+            "RABBITMQ_DIST_PORT": self._distribution_port,
+            "RABBITMQ_CONF_ENV_FILE": "/dev/null",
+            "RABBITMQ_CONFIG_FILE": self.home / "rabbitmq",
+            "RABBITMQ_ADVANCED_CONFIG_FILE": self.home / "advanced",
+            "RABBITMQ_ENABLED_PLUGINS_FILE": self.home / "enabled_plugins",
+            "RABBITMQ_MNESIA_BASE": self.home / "mnesia",
+            "RABBITMQ_SCHEMA_DIR": self.home / "schema",
+            "RABBITMQ_GENERATED_CONFIG_DIR": self.home / "generated",
+            "RABBITMQ_LOG_BASE": self.home / "log",
+            "RABBITMQ_LOGS": "-",  # to the output, which is our log file
+            "RABBITMQ_PID_FILE": self.home / "node.pid",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 2:2 -kernel inet_dist_use_interface {127,0,0,1}",
+            "detached": "1",  # the script becomes the node instead of waiting for it
+        }
+        return self._installation.environment({**inherited, **{name: str(own[name]) for name in own}})

@@ -1,0 +1,1 @@
+"""The PostgreSQL server: roles, rights and hardening."""

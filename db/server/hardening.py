@@ -1,0 +1,173 @@
+"""Hardening: what a superuser takes from PUBLIC, so that an injected statement cannot leave its tenant.
+
+Schema rights stop a tenant's role at its own schema. What is left is a SELECT that changes the role it
+runs under, runs text as SQL, or reaches what belongs to the server as a whole. Each item says what it
+would allow; `missing` finds those that are not in force (``litestar doctor`` prints them).
+"""
+
+from typing import Final
+
+import msgspec
+
+from db.names import literal, quoted
+from db.server.rights import APP, OWNER
+from db.session.connection import Connection
+
+
+class Item(msgspec.Struct, frozen=True):
+    """One thing that PUBLIC must not have.
+
+    Args:
+        name: what it is, as doctor says it.
+        allows: what an attacker could do with it.
+        functions: a regular expression on names of functions of ``pg_catalog``.
+        app: whether the API's login needs it all the same (the tenants' roles do not).
+        owner: whether the owner needs it.
+    """
+
+    name: str
+    allows: str
+    functions: str
+    app: bool = False
+    owner: bool = False
+
+
+FUNCTIONS: Final = (
+    Item(
+        "set_config",
+        "one injected SELECT changes to another tenant's role, or lifts its time-outs",
+        "set_config",
+        app=True,
+        owner=True,
+    ),
+    Item(
+        "functions that run SQL text (XML)",
+        "an injected expression runs whole statements",
+        "(query|cursor|table|schema|database)_to_xml(schema)?(_and_xmlschema)?",
+    ),
+    Item(
+        "functions that run SQL text (text search)",
+        "an injected expression runs whole statements",
+        "ts_stat|ts_rewrite",
+    ),
+    Item("pg_notify", "one tenant sends notifications, with text, to whoever listens", "pg_notify"),
+    Item(
+        "advisory locks",
+        "one tenant takes the lock of another's migration, and blocks it for ever",
+        "pg_(try_)?advisory_.*",
+        owner=True,
+    ),
+    Item(
+        "advisory unlock of all",
+        "nothing by itself; connection pools need it to reset a connection",
+        "pg_advisory_unlock_all",
+        app=True,
+        owner=True,
+    ),
+    Item(
+        "large objects",
+        "tenants store and read data outside every schema",
+        "lo_.*|loread|lowrite|lo(import|export)",
+    ),
+    Item(
+        "statements and cursors of the connection",
+        "one tenant reads the text of statements that the connection ran for another",
+        "pg_prepared_statement|pg_cursor",
+    ),
+    Item("setseed", "one tenant chooses the random numbers of the next on its connection", "setseed"),
+    Item(
+        "messages in the write-ahead log",
+        "one tenant fills the server's disk without leaving a row",
+        "pg_logical_emit_message",
+    ),
+)
+
+
+class Missing(msgspec.Struct, frozen=True):
+    """A hardening that is not in force."""
+
+    name: str
+    allows: str
+    detail: str
+
+
+_PUBLIC_FUNCTIONS: Final = """
+SELECT p.oid::regprocedure::text AS signature
+FROM pg_catalog.pg_proc p
+WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.proname ~ ('^(' || $1 || ')$')
+  AND has_function_privilege('public', p.oid, 'EXECUTE')
+ORDER BY 1
+"""
+
+_FUNCTIONS: Final = """
+SELECT p.oid::regprocedure::text AS signature FROM pg_catalog.pg_proc p
+WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.proname ~ ('^(' || $1 || ')$') ORDER BY 1
+"""
+
+TEMP: Final = "temporary tables"
+TEMP_ALLOWS: Final = "a temporary table shadows a tenant's table for whoever uses the connection next"
+PUBLIC_SCHEMA: Final = "the schema public"
+PUBLIC_SCHEMA_ALLOWS: Final = "objects of one tenant where every other tenant can reach them"
+LANGUAGES: Final = "trusted languages"
+LANGUAGES_ALLOWS: Final = "DO blocks and functions of one's own, and so statements built at run time"
+
+
+async def harden(connection: Connection) -> None:
+    """Take from PUBLIC all that is listed here, in the connection's database; it can be repeated.
+
+    Args:
+        connection: a superuser's.
+
+    Raises:
+        asyncpg.InsufficientPrivilegeError: it is not a superuser's, as on most managed servers.
+    """
+    script: list[str] = []
+    for item in FUNCTIONS:
+        for row in await connection.fetch(_FUNCTIONS, item.functions):
+            script.append(f"REVOKE ALL ON FUNCTION {row['signature']} FROM PUBLIC")
+            for role, needed in ((APP, item.app), (OWNER, item.owner)):
+                verb, to = ("GRANT", "TO") if needed else ("REVOKE", "FROM")
+                script.append(f"{verb} EXECUTE ON FUNCTION {row['signature']} {to} {quoted(role)}")
+    database = quoted(await connection.fetchval("SELECT current_database()"))
+    script += [
+        f"REVOKE TEMPORARY ON DATABASE {database} FROM PUBLIC",
+        f"REVOKE TEMPORARY ON DATABASE {database} FROM {quoted(APP)}",
+        "REVOKE ALL ON SCHEMA public FROM PUBLIC",
+    ]
+    for row in await connection.fetch("SELECT lanname FROM pg_catalog.pg_language WHERE lanpltrusted"):
+        language = quoted(row["lanname"])
+        script.append(f"REVOKE ALL ON LANGUAGE {language} FROM PUBLIC")
+        script.append(f"GRANT USAGE ON LANGUAGE {language} TO {quoted(OWNER)}")
+    await connection.execute(";\n".join(script))
+
+
+async def missing(connection: Connection) -> list[Missing]:
+    """Return what is not in force in the connection's database.
+
+    Args:
+        connection: anybody's.
+    """
+    found: list[Missing] = []
+    for item in FUNCTIONS:
+        rows = await connection.fetch(_PUBLIC_FUNCTIONS, item.functions)
+        found += [Missing(item.name, item.allows, row["signature"]) for row in rows]
+    database = await connection.fetchval("SELECT current_database()")
+    for privilege in ("TEMPORARY", "CREATE"):
+        if await connection.fetchval("SELECT has_database_privilege('public', $1, $2)", database, privilege):
+            found.append(Missing(TEMP, TEMP_ALLOWS, f"{privilege} on database {database}"))
+    for privilege in ("USAGE", "CREATE"):
+        if await connection.fetchval("SELECT has_schema_privilege('public', 'public', $1)", privilege):
+            found.append(Missing(PUBLIC_SCHEMA, PUBLIC_SCHEMA_ALLOWS, f"{privilege} on schema public"))
+    rows = await connection.fetch(
+        "SELECT lanname FROM pg_catalog.pg_language"
+        " WHERE lanpltrusted AND has_language_privilege('public', oid, 'USAGE') ORDER BY 1"
+    )
+    found += [Missing(LANGUAGES, LANGUAGES_ALLOWS, f"USAGE on language {row['lanname']}") for row in rows]
+    return found
+
+
+def login_settings(settings: dict[str, str], role: str) -> str:
+    """Return the SQL that sets ``settings`` on a login."""
+    return ";\n".join(
+        f"ALTER ROLE {quoted(role)} SET {name} = {literal(value)}" for name, value in settings.items()
+    )

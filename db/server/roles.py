@@ -1,0 +1,109 @@
+"""Roles and schemas: the one module that creates, grants and drops them.
+
+Tenant roles are created by keepers, since PostgreSQL 16 and later work a creator's memberships out
+anew at each GRANT of a role that it administers: flat with keepers, linear in tenants without.
+"""
+
+from typing import Final
+
+from db.names import SchemaName, quoted, schema_name
+from db.server.rights import APP, OWNER
+from db.session import locks
+from db.session.connection import Connection
+
+KEEPER_CAPACITY: Final = 500
+"""Tenant roles one keeper administers at most."""
+
+_LOAD = """
+SELECT k.rolname AS keeper, count(m.roleid) AS roles
+FROM pg_catalog.pg_roles k
+LEFT JOIN pg_catalog.pg_auth_members m ON m.member = k.oid AND m.admin_option
+WHERE k.rolname ~ '^tenantry_keeper_[0-9]{2,}$'
+GROUP BY k.rolname ORDER BY k.rolname
+"""
+
+_KEEPER_OF = """
+SELECT k.rolname
+FROM pg_catalog.pg_auth_members m
+JOIN pg_catalog.pg_roles t ON t.oid = m.roleid
+JOIN pg_catalog.pg_roles k ON k.oid = m.member
+WHERE t.rolname = $1 AND m.admin_option AND k.rolname ~ '^tenantry_keeper_[0-9]{2,}$'
+"""
+
+
+async def keeper(connection: Connection) -> str:
+    """Return a keeper with room for a tenant's role, adding one where all are full.
+
+    Args:
+        connection: the owner's, within a transaction.
+    """
+    found = await _with_room(connection)
+    if found:
+        return found
+    await connection.execute(f"SELECT pg_advisory_xact_lock({locks.KEEPERS})")
+    found = await _with_room(connection)  # whoever held the lock may have added one
+    if found:
+        return found
+    name = f"tenantry_keeper_{len(await connection.fetch(_LOAD)):02d}"
+    await connection.execute(
+        f"CREATE ROLE {quoted(name)} NOLOGIN NOINHERIT CREATEROLE;"
+        f"GRANT {quoted(name)} TO {quoted(OWNER)} WITH INHERIT FALSE, SET TRUE"
+    )
+    return name
+
+
+async def _with_room(connection: Connection) -> str | None:
+    for row in await connection.fetch(_LOAD):
+        if row["roles"] < KEEPER_CAPACITY:
+            return str(row["keeper"])
+    return None
+
+
+async def create_schema(connection: Connection, schema: SchemaName) -> None:
+    """Create a tenant's role and its empty schema.
+
+    Args:
+        connection: the owner's, within a transaction.
+        schema: the name of both.
+    """
+    name = quoted(schema_name(schema))
+    await connection.execute(
+        f"SET LOCAL ROLE {quoted(await keeper(connection))};"
+        f"CREATE ROLE {name} NOLOGIN NOINHERIT;"
+        f"GRANT {name} TO {quoted(APP)} WITH INHERIT FALSE, SET TRUE;"
+        "SET LOCAL ROLE NONE;"
+        f"CREATE SCHEMA {name}"
+    )
+
+
+async def grant_schema(connection: Connection, schema: SchemaName) -> None:
+    """Give a tenant's role its rights: to read and write rows, save Alembic's own, and no DDL.
+
+    Args:
+        connection: the owner's, within a transaction; to be called after each migration.
+        schema: the tenant's.
+    """
+    name = quoted(schema_name(schema))
+    await connection.execute(
+        f"REVOKE ALL ON ALL TABLES IN SCHEMA {name} FROM {name}, PUBLIC;"
+        f"REVOKE ALL ON SCHEMA {name} FROM {name}, PUBLIC;"
+        f"GRANT USAGE ON SCHEMA {name} TO {name};"
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {name} TO {name};"
+        f"REVOKE ALL ON {name}.alembic_version FROM {name}"
+    )
+
+
+async def drop_schema(connection: Connection, schema: SchemaName) -> None:
+    """Drop a tenant's schema with all it holds, then its role as the keeper that administers it.
+
+    Args:
+        connection: the owner's, within a transaction.
+        schema: the tenant's; nothing happens for what is not there.
+    """
+    name = quoted(schema_name(schema))
+    await connection.execute(f"DROP SCHEMA IF EXISTS {name} CASCADE")
+    administrator = await connection.fetchval(_KEEPER_OF, schema)
+    if administrator:
+        await connection.execute(
+            f"SET LOCAL ROLE {quoted(administrator)};DROP ROLE {name};SET LOCAL ROLE NONE"
+        )

@@ -1,0 +1,1 @@
+"""Sessions: connections, the tenant transaction, statements, advisory locks and LISTEN."""

@@ -1,0 +1,276 @@
+"""The tenant transaction: the only way to a tenant's rows, with the tenant's role in force.
+
+Nothing is ever set for the session, and a connection that comes back with a role on it is dropped.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import asyncpg
+import structlog
+
+from db.errors import TenantryError
+from db.names import SchemaName, schema_name
+from db.session.connection import Connection
+from db.session.statements import Statement
+
+log = structlog.get_logger(__name__)
+
+_RESET: Final = "RESET ROLE; RESET ALL; CLOSE ALL; UNLISTEN *; SELECT pg_catalog.pg_advisory_unlock_all()"
+_ROLLBACK_TIMEOUT: Final = 2.0
+_GONE: Final = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    ConnectionError,
+)
+"""The connection was lost between two statements, or PostgreSQL has nothing left to run them with."""
+
+
+class UnavailableError(TenantryError):
+    """No connection to PostgreSQL could be had in time."""
+
+    kind = "unavailable"
+
+
+class PoisonedError(TenantryError):
+    """A pooled connection carried another role. It was dropped; the request fails, and is safe to repeat."""
+
+    kind = "unavailable"
+
+
+class LostError(TenantryError):
+    """A statement failed and the failure was swallowed: there is nothing to commit."""
+
+
+def preamble(schema: SchemaName) -> str:
+    """Return what every tenant transaction begins with: one message, role and tripwire included.
+
+    Raises:
+        ValueError: ``schema`` is not a tenant schema's name.
+    """
+    return (
+        "BEGIN; SELECT pg_catalog.set_config(CASE WHEN current_user = session_user THEN 'role'"
+        f" ELSE 'tripwire' END, '{schema_name(schema)}', true)"
+    )
+
+
+class TenantTransaction:
+    """Runs statements in one tenant's schema, as its role. Made by `Database.tenant`."""
+
+    __slots__ = ("_connection", "_failed", "_fresh", "_preamble", "_savepoints", "_schema")
+
+    def __init__(self, connection: Connection, schema: SchemaName, preamble: str) -> None:
+        self._connection = connection
+        self._schema = schema
+        self._preamble = preamble
+        self._failed = False
+        self._fresh = True  # nothing has run yet
+        self._savepoints = 0
+
+    @property
+    def failed(self) -> bool:
+        """Whether a statement failed, so that PostgreSQL would turn COMMIT into ROLLBACK in silence."""
+        return self._failed
+
+    async def fetch(self, statement: Statement, **values: Any) -> list[asyncpg.Record]:
+        """Run a statement and return its rows."""
+        return await self._run(self._connection.fetch, statement, values)  # type: ignore[no-any-return]
+
+    async def fetchrow(self, statement: Statement, **values: Any) -> asyncpg.Record | None:
+        """Run a statement and return its first row."""
+        return await self._run(self._connection.fetchrow, statement, values)  # type: ignore[no-any-return]
+
+    async def fetchval(self, statement: Statement, **values: Any) -> Any:
+        """Run a statement and return the first row's first value."""
+        return await self._run(self._connection.fetchval, statement, values)
+
+    async def as_login(self) -> Connection:
+        """Leave the tenant's role, for what the request writes in ``shared``; nothing of the tenant after."""
+        self._fresh = False
+        await self._connection.execute("SET LOCAL ROLE NONE")
+        return self._connection
+
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncIterator[None]:
+        """Undo what is inside where it fails, and go on with the transaction.
+
+        Raises:
+            LostError: a statement's failure was swallowed, inside or before.
+        """
+        if self._failed:
+            raise LostError("a statement of this transaction failed")
+        self._fresh = False
+        self._savepoints += 1
+        name = f"savepoint_{self._savepoints}"
+        await self._connection.execute(f"SAVEPOINT {name}")
+        try:
+            yield
+            if self._failed:
+                raise LostError("a statement inside the savepoint failed")
+            await self._connection.execute(f"RELEASE SAVEPOINT {name}")
+        except Exception:
+            await self._connection.execute(f"ROLLBACK TO SAVEPOINT {name}; RELEASE SAVEPOINT {name}")
+            self._failed = False  # the transaction is sound again
+            raise
+
+    async def _run(self, run: Any, statement: Statement, values: dict[str, Any]) -> Any:
+        fresh, self._fresh = self._fresh, False
+        text, arguments = statement.text(self._schema), statement.arguments(values)
+        try:
+            try:
+                return await run(text, *arguments)
+            except asyncpg.InvalidCachedStatementError:
+                # A migration changed a result's type after the statement was prepared. asyncpg prepares it
+                # anew, and as long as nothing else has run, the transaction can simply begin again.
+                if not fresh:
+                    raise
+                await self._connection.execute("ROLLBACK")
+                await self._connection.execute(self._preamble)
+                return await run(text, *arguments)
+        except asyncpg.PostgresError:
+            self._failed = True
+            raise
+
+
+class Database:
+    """The API's connections, all of one login.
+
+    Args:
+        pool: made by `connect`.
+        acquire_timeout: seconds to wait for a connection.
+    """
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", *, acquire_timeout: float) -> None:
+        self._pool = pool
+        self._acquire_timeout = acquire_timeout
+
+    @classmethod
+    async def connect(cls, url: str, *, size: int, acquire_timeout: float) -> "Database":
+        """Open a pool. PostgreSQL need not be there yet.
+
+        Args:
+            url: the API's login.
+            size: connections at most.
+            acquire_timeout: seconds to wait for one.
+        """
+        pool = asyncpg.create_pool(
+            url,
+            min_size=0,
+            max_size=size,
+            init=_initialise,
+            reset=_reset,
+            statement_cache_size=1000,
+            # Old backends hold the catalog entries of every tenant they served.
+            max_inactive_connection_lifetime=300,
+            max_queries=200_000,
+            timeout=acquire_timeout,
+        )
+        await pool
+        return cls(pool, acquire_timeout=acquire_timeout)
+
+    async def close(self) -> None:
+        """Close the connections, within a bound."""
+        try:
+            async with asyncio.timeout(5):
+                await self._pool.close()
+        except TimeoutError:
+            self._pool.terminate()
+
+    @asynccontextmanager
+    async def tenant(self, schema: SchemaName) -> AsyncIterator[TenantTransaction]:
+        """Open a tenant transaction; it commits at the end, and rolls back on any exception.
+
+        Args:
+            schema: the tenant's.
+
+        Raises:
+            UnavailableError: no connection in time, or PostgreSQL is away.
+            PoisonedError: the connection was not as it should be.
+            LostError: a statement's failure was swallowed inside.
+        """
+        beginning = preamble(schema)
+        async with self._connection() as connection:
+            try:
+                await connection.execute(beginning)
+            except (asyncpg.UndefinedObjectError, asyncpg.InsufficientPrivilegeError) as error:
+                connection.terminate()
+                log.error("poisoned connection dropped", sqlstate=error.sqlstate)
+                raise PoisonedError("a connection carried another role") from error
+            except asyncpg.InvalidParameterValueError as error:
+                connection.terminate()  # the tenant has been purged since it was looked up
+                raise UnavailableError("the tenant has no role") from error
+            except BaseException:
+                connection.terminate()
+                raise
+            transaction = TenantTransaction(connection, schema, beginning)
+            try:
+                yield transaction
+                if transaction.failed:
+                    raise LostError("a statement of this transaction failed")
+                # PostgreSQL answers ROLLBACK where a statement failed that nobody here saw fail.
+                if await connection.execute("COMMIT") != "COMMIT":
+                    raise LostError("a statement of this transaction failed")
+            except Exception:
+                await _roll_back(connection)
+                raise
+            except BaseException:
+                connection.terminate()  # cancelled: whatever it was doing, nobody uses it again
+                raise
+
+    @asynccontextmanager
+    async def shared(self) -> AsyncIterator[Connection]:
+        """Open a transaction as the login, which reaches ``shared`` and no tenant.
+
+        Raises:
+            UnavailableError: no connection in time, or PostgreSQL is away.
+        """
+        async with self._connection() as connection, connection.transaction():
+            yield connection
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Connection]:
+        try:
+            connection = await self._pool.acquire(timeout=self._acquire_timeout)
+        except (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError) as error:
+            raise UnavailableError(str(error) or type(error).__name__) from error
+        except (asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError) as error:
+            raise UnavailableError(str(error)) from error
+        try:
+            yield connection
+        except _GONE as error:
+            if isinstance(error, asyncpg.QueryCanceledError):
+                raise
+            raise UnavailableError(str(error)) from error
+        finally:
+            try:
+                await self._pool.release(connection, timeout=_ROLLBACK_TIMEOUT)
+            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                # What the request did is committed or undone by now; the pool has dropped the connection.
+                log.warning("connection dropped on release", error=repr(error))
+
+
+async def _roll_back(connection: Connection) -> None:
+    try:
+        async with asyncio.timeout(_ROLLBACK_TIMEOUT):
+            await connection.execute("ROLLBACK")
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+        connection.terminate()
+    except BaseException:
+        connection.terminate()  # cancelled while rolling back: nobody knows how far that went
+        raise
+
+
+async def _initialise(connection: Any) -> None:
+    """Keep asyncpg from switching JIT off and on around type look-ups, which a tenant's role may not."""
+    connection._server_caps = connection._server_caps._replace(jit=False)  # noqa: SLF001
+
+
+async def _reset(connection: Any) -> None:
+    """Make a connection as new before it is pooled; asyncpg's own reset would keep the role."""
+    await connection.execute(_RESET)

@@ -1,0 +1,1 @@
+"""Tenants: the registry, sign-up, tokens and people."""

@@ -1,0 +1,100 @@
+"""Keys: the tokens that are listed by name, tenants' API keys and operators' tokens. Log-ins are not."""
+
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from db.session.connection import Connection
+from db.tenants import permissions, tokens
+from db.tenants.tokens import Token
+
+
+class Key(msgspec.Struct, frozen=True):
+    """A key, without its secret. ``last_used_at`` is true to a minute or so."""
+
+    id: str
+    name: str
+    scopes: list[str]
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None
+
+
+_COLUMNS: Final = ", ".join(Key.__struct_fields__)
+
+
+async def add_first(connection: Connection, tenant_id: UUID) -> Token:
+    """Make the key that a tenant starts with, which may do everything, in the caller's transaction."""
+    key = tokens.mint("tenant")
+    await tokens.store(connection, key, name="first key", tenant_id=tenant_id, scopes=permissions.ALL)
+    return key
+
+
+async def list_(connection: Connection, tenant_id: UUID) -> list[Key]:
+    """Return all keys of a tenant, revoked ones included, oldest first."""
+    rows = await connection.fetch(
+        f"""
+        SELECT {_COLUMNS} FROM shared.access_tokens
+        WHERE tenant_id = $1 AND kind = 'tenant' ORDER BY created_at, id
+        """,
+        tenant_id,
+    )
+    return [Key(*row.values()) for row in rows]
+
+
+async def list_unrevoked(
+    connection: Connection, tenant_id: UUID, *, limit: int, after: tuple[datetime, str] | None = None
+) -> list[Key]:
+    """Return keys of a tenant that have not been revoked, oldest first.
+
+    Args:
+        connection: anybody's who may read the table.
+        tenant_id: the tenant.
+        limit: keys at most.
+        after: when a key was made, and its id: only those that follow it.
+    """
+    rows = await connection.fetch(
+        f"""
+        SELECT {_COLUMNS} FROM shared.access_tokens
+        WHERE tenant_id = $1 AND kind = 'tenant' AND revoked_at IS NULL
+          AND ($2::timestamptz IS NULL OR (created_at, id) > ($2, $3))
+        ORDER BY created_at, id LIMIT $4
+        """,
+        tenant_id,
+        *(after or (None, None)),
+        limit,
+    )
+    return [Key(*row.values()) for row in rows]
+
+
+async def count_live(connection: Connection, tenant_id: UUID) -> int:
+    """Return how many of a tenant's keys open something now."""
+    return int(
+        await connection.fetchval(
+            """
+            SELECT count(*) FROM shared.access_tokens
+            WHERE tenant_id = $1 AND kind = 'tenant' AND revoked_at IS NULL
+              AND (expires_at IS NULL OR expires_at > now())
+            """,
+            tenant_id,
+        )
+    )
+
+
+async def list_operators(connection: Connection) -> list[Key]:
+    """Return all operators' tokens, revoked ones included, oldest first."""
+    rows = await connection.fetch(
+        f"SELECT {_COLUMNS} FROM shared.access_tokens WHERE kind = 'operator' ORDER BY created_at"
+    )
+    return [Key(*row.values()) for row in rows]
+
+
+async def get_operator(connection: Connection, token_id: str) -> Key | None:
+    """Return an operator's token, live or not."""
+    row = await connection.fetchrow(
+        f"SELECT {_COLUMNS} FROM shared.access_tokens WHERE id = $1 AND kind = 'operator'", token_id
+    )
+    return Key(*row.values()) if row else None

@@ -1,0 +1,171 @@
+"""Deliveries: what a transport hands over, until it can be acknowledged.
+
+A delivery is known, and then an attempt is made at its command; or dead; or unknown, and then it is kept for
+an operator. From before an attempt's first transaction to after its last, the message's own advisory lock
+keeps its copies out, here and in all other provisioners.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from uuid import UUID
+
+import asyncpg
+import structlog
+from asyncpg import Pool
+
+from db.ledger import envelope, inbox, intake, outbox
+from db.ledger.contracts import UNKNOWN, ContractError, Parked
+from db.ledger.inbox import Failure
+from db.session.connection import Connection
+from provisioner import failures
+from provisioner.attempt import BUSY_DELAY, LOCK_TIMEOUT, Attempts, Policy
+from provisioner.handlers.handler import Handlers
+from provisioner.transport import DatabaseAwayError
+
+log = structlog.get_logger(__name__)
+
+_COPY_DELAY = 15.0
+"""Seconds until a command that another delivery has in hand is looked at again."""
+_PROBE_INTERVAL = 0.5
+"""Seconds between looks whether PostgreSQL is back."""
+
+
+class Deliveries:
+    """Takes deliveries in; a transport's `Consumer`.
+
+    Args:
+        pool: the owner's connections.
+        handlers: by the types of their commands.
+        policy: for retries.
+    """
+
+    def __init__(self, pool: Pool, handlers: Handlers, policy: Policy) -> None:
+        self._pool = pool
+        self._attempts = Attempts(pool, handlers, policy)
+
+    async def command(self, message_id: str | None, body: bytes) -> None:
+        """Handle a delivery of a command. What the ledger does not know is parked as ``unknown``, once.
+
+        Raises:
+            DatabaseAwayError: nothing was decided; deliver it again.
+        """
+        with _away():
+            known = await self._known(message_id)
+            if known is None:
+                await self._park_unknown(message_id, body)
+                return
+            async with self._alone(known) as connection:
+                if connection is not None:
+                    await self._attempts.make(connection, known)
+
+    async def signup(self, message_id: str | None, body: bytes) -> None:
+        """Handle a delivery of a sign-up from outside. What is none is parked as ``unknown``, once.
+
+        Raises:
+            DatabaseAwayError: nothing was decided; deliver it again.
+        """
+        with _away():
+            try:
+                admitted = await self._admit(message_id, body)
+            except ContractError as error:
+                await self._park_unknown(message_id, body, failures.failure(error))
+                return
+            if admitted is None:
+                return
+            async with self._alone(admitted) as connection:
+                if connection is not None:
+                    await self._attempts.make(connection, admitted)
+
+    async def dead(self, message_id: str | None, body: bytes) -> None:
+        """Handle what RabbitMQ gave up on. What the ledger does not know is parked as ``unknown``, once.
+
+        Raises:
+            DatabaseAwayError: nothing was decided; deliver it again.
+        """
+        with _away():
+            known = await self._known(message_id)
+            if known is None:
+                await self._park_unknown(message_id, body)
+                return
+            async with self._alone(known) as connection:
+                if connection is not None:
+                    await self._attempts.bury(connection, known)
+
+    async def database_back(self) -> None:
+        """Wait until PostgreSQL answers, then take back the attempts that its absence cost."""
+        while True:
+            try:
+                async with self._pool.acquire() as connection:
+                    await connection.execute("SELECT 1")
+                    await self._attempts.take_back(connection)
+            except failures.NOT_NOW:
+                await asyncio.sleep(_PROBE_INTERVAL)
+            else:
+                return
+
+    async def _known(self, message_id: str | None) -> UUID | None:
+        parsed = _parsed(message_id)
+        if parsed is None:
+            return None
+        async with self._pool.acquire() as connection:
+            return parsed if await inbox.is_known(connection, parsed) else None
+
+    async def _admit(self, message_id: str | None, body: bytes) -> UUID | None:
+        """Return the ledger's row of a sign-up, which is new or comes back; None if it is done with.
+
+        Raises:
+            ContractError: it is no sign-up.
+        """
+        parsed = _parsed(message_id)
+        async with self._pool.acquire() as connection, connection.transaction():
+            if parsed is not None and await intake.sent_again(connection, parsed):
+                return parsed
+            return await intake.admit(connection, envelope.signup(body))
+
+    async def _park_unknown(
+        self, message_id: str | None, body: bytes, failure: Failure | None = None
+    ) -> None:
+        log.warning("unknown message parked", message_id=message_id, size=len(body))
+        failure = failure or Failure(UNKNOWN, f"no command {message_id!r} in the ledger")
+        async with self._pool.acquire() as connection, connection.transaction():
+            parked = await inbox.park_unknown(connection, body, failure)
+            if parked is not None:
+                event = Parked(message_id=parked, message_type=UNKNOWN, error_class=failure.error_class)
+                await outbox.append(connection, [envelope.message(event, caused_by=parked)])
+
+    @asynccontextmanager
+    async def _alone(self, message_id: UUID) -> AsyncIterator["Connection | None"]:
+        """Give a connection that holds the message's lock, or None if another delivery of it is in hand.
+
+        Two at once would count two attempts for one death. That other delivery decides; the copy is looked
+        at again later all the same, since its machine may be gone. Where that one has the row locked
+        already, nothing can be noted, and the ledger publishes the command again in its time.
+        """
+        async with self._pool.acquire() as connection:  # gives all its locks up when it goes back
+            try:
+                await inbox.hold(connection, message_id, wait=LOCK_TIMEOUT)
+            except asyncpg.LockNotAvailableError:
+                await inbox.postpone(connection, message_id, delay=_COPY_DELAY)
+                yield None
+                return
+            try:
+                yield connection
+            except asyncpg.LockNotAvailableError:  # somebody is changing the message or its tenant
+                await inbox.postpone(connection, message_id, delay=BUSY_DELAY)
+
+
+@contextmanager
+def _away() -> Iterator[None]:
+    """Tell the transport that nothing was decided, if PostgreSQL is away, full, or in somebody's hands."""
+    try:
+        yield
+    except failures.NOT_NOW as error:
+        raise DatabaseAwayError from error
+
+
+def _parsed(message_id: str | None) -> UUID | None:
+    try:
+        return UUID(message_id or "")
+    except ValueError:
+        return None

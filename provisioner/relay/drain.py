@@ -1,0 +1,120 @@
+"""A drain: one go at what is due in the ledger, a batch at a time."""
+
+import asyncio
+
+import structlog
+from asyncpg import Pool
+
+from db.ledger import outbox
+from db.ledger.outbox import Claim
+from provisioner import failures
+from provisioner.transport import Transport
+
+log = structlog.get_logger(__name__)
+
+_FIRST_DELAY = 0.5
+_LONGEST_DELAY = 30.0
+_LANES = 4
+"""Batches on their way at once: one being claimed, two at the broker, one being marked."""
+_PUBLISHED = 2
+"""Batches at the broker at once: it syncs the one while the other is sent."""
+
+
+class Drain:
+    """One go at what is due, in lanes that each claim a batch, publish it and mark it, again and again.
+
+    A full batch starts a lane more: the broker and the ledger would keep each other waiting for half of the
+    time otherwise.
+
+    Args:
+        pool: the owner's connections; each lane takes one at a time, and none while the broker works.
+        transport: where to.
+        batch: as for `Relay`, like the rest.
+        lease: seconds.
+        in_flight: commands.
+    """
+
+    def __init__(self, pool: Pool, transport: Transport, *, batch: int, lease: float, in_flight: int) -> None:
+        self._pool = pool
+        self._transport = transport
+        self._batch = batch
+        self._lease = lease
+        self._in_flight = in_flight
+        self._lanes: list[asyncio.Task[None]] = []
+        self._claiming = asyncio.Lock()
+        self._publishing = asyncio.Semaphore(_PUBLISHED)
+        self._more = True
+        self._claimed = 0
+        self._unmarked = 0
+        """Commands on their way, which the ledger does not count as in flight yet."""
+
+    async def run(self) -> int:
+        """Go on until less than a batch is due, the broker is down or a lane fails; return what was claimed.
+
+        Raises:
+            Exception: what a lane met. The other lanes' batches have come to their end.
+        """
+        self._start_lane()
+        try:
+            for lane in self._lanes:  # which grows while its last one runs
+                await asyncio.wait([lane])
+        finally:
+            for lane in self._lanes:
+                lane.cancel()
+            ended = await asyncio.gather(*self._lanes, return_exceptions=True)
+        failed = [end for end in ended if end is not None]
+        if failed:
+            raise next((error for error in failed if not isinstance(error, failures.NOT_NOW)), failed[0])
+        return self._claimed
+
+    def _start_lane(self) -> None:
+        self._lanes.append(asyncio.create_task(self._lane()))
+
+    async def _lane(self) -> None:
+        try:
+            while self._more:
+                async with self._claiming:
+                    claimed_at = asyncio.get_running_loop().time()
+                    claims = await self._claim()
+                try:
+                    if claims:
+                        await self._deliver(claims, claimed_at)
+                finally:
+                    self._unmarked -= _commands(claims)
+        except Exception:
+            self._more = False
+            raise
+
+    async def _claim(self) -> list[Claim]:
+        if not self._more:  # any more, now that it is this lane's turn
+            return []
+        # What is leased is still pending, and so holds back what comes after it.
+        room = max(self._in_flight - self._unmarked, 0)
+        async with self._pool.acquire() as connection:
+            claims = await outbox.claim(connection, limit=self._batch, lease=self._lease, in_flight=room)
+        self._claimed += len(claims)
+        self._unmarked += _commands(claims)
+        if len(claims) < self._batch or self._transport.state == "down":
+            self._more = False
+        elif len(self._lanes) < _LANES:
+            self._start_lane()
+        return claims
+
+    async def _deliver(self, claims: list[Claim], claimed_at: float) -> None:
+        async with self._publishing:  # begun in the order of their claims
+            if asyncio.get_running_loop().time() - claimed_at > self._lease / 2:
+                return  # the broker is slow, and another relay may claim them before they are published
+            outcomes = await self._transport.publish(claims)
+        confirmed = [claim for claim, error in zip(claims, outcomes, strict=True) if error is None]
+        async with self._pool.acquire() as connection:
+            if confirmed:
+                await outbox.mark_published(connection, confirmed)
+            for claim, error in zip(claims, outcomes, strict=True):
+                if error is not None:
+                    delay = failures.backoff(claim.deliveries, base=_FIRST_DELAY, cap=_LONGEST_DELAY)
+                    log.warning("not published", message_id=str(claim.id), type=claim.type, error=error)
+                    await outbox.mark_unpublished(connection, claim, error=error, delay=delay)
+
+
+def _commands(claims: list[Claim]) -> int:
+    return sum(claim.kind == "command" for claim in claims)
