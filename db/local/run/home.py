@@ -20,7 +20,7 @@ class Deployment(msgspec.Struct):
     operator_token: str | None = None
     signup_key: str = msgspec.field(default_factory=_password)
     api_key: str | None = None
-    todo_written: bool = False
+    row_written: bool = False
 
 
 class Secrets(msgspec.Struct):

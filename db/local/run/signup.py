@@ -10,12 +10,15 @@ from http import HTTPStatus
 from http.client import HTTPException
 from typing import Any, NamedTuple
 
+from db import domain
 from db.local.processes.watch import say
 from db.local.run.home import Deployment, TenantAccess
 
+FIRST_ROW: tuple[str, dict[str, Any]] | None = getattr(domain, "FIRST_ROW", None)
+"""The domain's hook: where the first tenant's first row goes, and what it is."""
+
 SLUG = "bakery"
 _NAME = "Bakery"
-_TODO = "Bake bread"
 _TIMEOUT = 120.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 _REQUEST_TIMEOUT = 10.0
@@ -120,29 +123,29 @@ def first_tenant(client: Client, deployment: Deployment, keep: Callable[[], None
     return tenant
 
 
-def first_todo(
-    client: Client, tenant: TenantAccess, deployment: Deployment, keep: Callable[[], None]
-) -> None:
-    """Write the first tenant's first to-do, unless that has been done, so that there is one to list.
+def first_row(client: Client, tenant: TenantAccess, deployment: Deployment, keep: Callable[[], None]) -> None:
+    """Write the first tenant's first row, so that there is one to list, unless that has been done.
 
     Args:
         client: of the running API.
         tenant: the first tenant.
-        deployment: what is known of the tenant; says afterwards that the to-do is there.
+        deployment: what is known of the tenant; says afterwards that the row is there.
         keep: stores ``deployment``.
 
     Raises:
         SignupError: the API refused, or was in trouble for two minutes.
     """
-    if deployment.todo_written:
+    if deployment.row_written or FIRST_ROW is None:
         return
+    path, body = FIRST_ROW
     headers = {**_bearer(tenant), "tenant": tenant.slug}
-    answer = client.until(
-        lambda: client.send("POST", "/todos", {"title": _TODO}, **headers), _is_final, "POST /todos"
-    )
-    if answer.status != HTTPStatus.CREATED:
-        raise SignupError(f"POST /todos answered {answer.status}: {answer.body.get('detail', answer.body)}")
-    deployment.todo_written = True
+    listed = client.until(lambda: client.send("GET", path, **headers), _is_final, f"GET {path}")
+    if not listed.body.get("items"):  # an earlier run may have been cut off before it was noted
+        answer = client.until(lambda: client.send("POST", path, body, **headers), _is_final, f"POST {path}")
+        if answer.status != HTTPStatus.CREATED:
+            said = answer.body.get("detail", answer.body)
+            raise SignupError(f"POST {path} answered {answer.status}: {said}")
+    deployment.row_written = True
     keep()
 
 
@@ -197,9 +200,10 @@ def _decode(content: bytes) -> dict[str, Any]:
 
 def paste_lines(base: str, tenant: TenantAccess) -> str:
     """Return curl commands to try the API with."""
+    path = FIRST_ROW[0] if FIRST_ROW else "/roles"
     return f"""\
-List the to-dos of {tenant.slug}:
-  curl -H 'tenant: {tenant.slug}' -H 'Authorization: Bearer {tenant.api_key}' {base}/todos
+List {path} of {tenant.slug}:
+  curl -H 'tenant: {tenant.slug}' -H 'Authorization: Bearer {tenant.api_key}' {base}{path}
 
 Sign another tenant up:
   curl -H 'Content-Type: application/json' -d '{{"name": "Florist", "slug": "florist"}}' {base}/tenants

@@ -12,7 +12,7 @@ from db.local.run import programs
 from db.local.run.database import Logins, operator_token, prepare
 from db.local.run.environment import Configuration, ConfigurationError
 from db.local.run.home import Deployment, Home, Pids, Running, Secrets, TenantAccess
-from db.local.run.signup import Client, SignupError, first_tenant, first_todo, paste_lines, wait_until_ready
+from db.local.run.signup import Client, SignupError, first_row, first_tenant, paste_lines, wait_until_ready
 from db.local.servers.postgres import SUPERUSER, PostgresServer
 from db.local.servers.rabbitmq import RabbitNode, find_installation
 from db.settings import load
@@ -200,7 +200,7 @@ class Supervisor:
                 say("Signing a first tenant up:")
             tenant = first_tenant(client, deployment, keep)
             self._report(tenant=tenant)
-            first_todo(client, tenant, deployment, keep)
+            first_row(client, tenant, deployment, keep)
         except SignupError as error:
             if not self._stopping.is_set():
                 say(f"The first tenant is not as it should be: {error} (logs: {self._home.logs})")
