@@ -3,10 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from importlib.metadata import version
+from typing import Final
 
 from litestar import Litestar
 from litestar.datastructures import State
+from litestar.types import ControllerRouterHandler
 from litestar_granian import GranianPlugin
 
 from api.cc.audit import AuditController
@@ -39,6 +42,32 @@ from db.migrations.lineage import lineage
 from db.session.tenancy import Database
 from db.settings import Settings
 
+HOUSE: Final[list[ControllerRouterHandler]] = [
+    TenantController,
+    TenantEventController,
+    ClaimController,
+    AuthController,
+    UserController,
+    RoleController,
+    PermissionController,
+    KeyController,
+]
+CONTROL_CENTER: Final[list[ControllerRouterHandler]] = [
+    FleetController,
+    HostController,
+    IssueController,
+    AuditController,
+    MessageController,
+    ReplayController,
+    ProvisionerController,
+]
+ABOUT_ITSELF: Final[list[ControllerRouterHandler]] = [
+    HealthController,
+    metrics.metrics,
+    asyncapi,
+    documents.describe_problem,
+]
+
 
 def create_app(config: Settings | None = None) -> Litestar:
     """Make the application.
@@ -53,51 +82,8 @@ def create_app(config: Settings | None = None) -> Litestar:
     logs.configure(config.log_format, config.log_level)
     tenant_lineage = lineage("tenant", config.alembic_config)
     limits = Limits(config)
-
-    @asynccontextmanager
-    async def resources(app: Litestar) -> AsyncIterator[None]:
-        url = config.require("database_url")
-        database = await Database.connect(url, size=config.pool_size, acquire_timeout=config.acquire_timeout)
-        directory = Directory(database, url, ttl=config.cache_ttl)
-        app.state.database = database
-        app.state.directory = directory
-        app.state.figures = metrics.Figures(database, config)
-        app.state.usage = usage = Usage(database)
-        background = [asyncio.create_task(directory.run()), asyncio.create_task(usage.run())]
-        try:
-            yield
-        finally:
-            for task in background:
-                task.cancel()
-            for task in background:
-                with suppress(asyncio.CancelledError):
-                    await task
-            await usage.flush()
-            await database.close()
-
     app = Litestar(
-        route_handlers=[
-            TenantController,
-            TenantEventController,
-            ClaimController,
-            AuthController,
-            UserController,
-            RoleController,
-            PermissionController,
-            KeyController,
-            FleetController,
-            HostController,
-            IssueController,
-            AuditController,
-            MessageController,
-            ReplayController,
-            ProvisionerController,
-            *CONTROLLERS,
-            HealthController,
-            metrics.metrics,
-            asyncapi,
-            documents.describe_problem,
-        ],
+        route_handlers=[*HOUSE, *CONTROLLERS, *CONTROL_CENTER, *ABOUT_ITSELF],
         middleware=[
             metrics.Stopwatch(),
             Deadline(config.request_deadline),
@@ -106,7 +92,7 @@ def create_app(config: Settings | None = None) -> Litestar:
         exception_handlers={Exception: problems.handle},
         before_send=[request_ids.stamp, metrics.count],
         request_class=bodies.BodyRequest,
-        lifespan=[resources],
+        lifespan=[partial(_resources, config)],
         openapi_config=documents.config(version("tenantry")),
         plugins=[GranianPlugin()],
         request_max_body_size=config.body_limit,
@@ -123,3 +109,26 @@ def create_app(config: Settings | None = None) -> Litestar:
     )
     documents.document(app)
     return app
+
+
+@asynccontextmanager
+async def _resources(config: Settings, app: Litestar) -> AsyncIterator[None]:
+    """Open what requests need, while the application runs."""
+    url = config.require("database_url")
+    database = await Database.connect(url, size=config.pool_size, acquire_timeout=config.acquire_timeout)
+    directory = Directory(database, url, ttl=config.cache_ttl)
+    app.state.database = database
+    app.state.directory = directory
+    app.state.figures = metrics.Figures(database, config)
+    app.state.usage = usage = Usage(database)
+    background = [asyncio.create_task(directory.run()), asyncio.create_task(usage.run())]
+    try:
+        yield
+    finally:
+        for task in background:
+            task.cancel()
+        for task in background:
+            with suppress(asyncio.CancelledError):
+                await task
+        await usage.flush()
+        await database.close()

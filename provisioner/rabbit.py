@@ -6,26 +6,23 @@ every wait has a bound.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
-import aio_pika
 import structlog
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, AbstractIncomingMessage
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, DeliveryError, PublishError
-from yarl import URL
 
 from db.ledger.heartbeats import BrokerState
 from db.ledger.outbox import Claim
 from provisioner import metrics, topology
+from provisioner.amqp import LOST, address, close, connect, first, is_asked_for, lost_not_cancelled
+from provisioner.publisher import Publisher
 from provisioner.transport import Consumer, DatabaseAwayError
 
 log = structlog.get_logger(__name__)
 
-LOST: Final = (*CONNECTION_EXCEPTIONS, TimeoutError)
-HEARTBEAT: Final = 10
-"""Seconds; a peer that says nothing for some three of these is gone (AMQP 0-9-1, heartbeats)."""
 _RECONNECT_FIRST: Final = 0.2
 _RECONNECT_CAP: Final = 5.0
 _RETURNED: Final = "returned: no queue takes it"
@@ -43,15 +40,12 @@ class Rabbit:
     """
 
     def __init__(self, url: str, *, prefetch: int, concurrency: int, publish_timeout: float) -> None:
-        address = URL(url)
-        if "heartbeat" not in address.query:
-            address = address.update_query(heartbeat=str(HEARTBEAT))
-        self._address = address
+        self._address = address(url)
         self._prefetch = prefetch
         self._publish_timeout = publish_timeout
         self._up = asyncio.Event()
         self._slots = asyncio.Semaphore(concurrency)
-        self._publisher: _Publisher | None = None
+        self._publisher: Publisher | None = None
         self._consuming: dict[str, AbstractChannel] = {}
         self._stopping = asyncio.Event()
         # Python 3.11's `wait_for`, in which aiormq connects, loses a cancellation that comes with its result.
@@ -100,7 +94,7 @@ class Rabbit:
             return None
         try:
             async with asyncio.timeout(self._publish_timeout):
-                with _lost_not_cancelled():
+                with lost_not_cancelled():
                     return await publisher.ready()
         except LOST:
             return None
@@ -129,7 +123,7 @@ class Rabbit:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _publish(self, publisher: "_Publisher", claim: Claim) -> str | None:
+    async def _publish(self, publisher: Publisher, claim: Claim) -> str | None:
         started = time.perf_counter()
         try:
             await publisher.publish(claim)
@@ -142,7 +136,7 @@ class Rabbit:
         except CONNECTION_EXCEPTIONS as error:
             return _connection_lost(error)
         except asyncio.CancelledError as error:
-            if _is_asked_for():
+            if is_asked_for():
                 raise
             return _connection_lost(error)
         metrics.CONFIRMED.observe(time.perf_counter() - started)
@@ -155,7 +149,7 @@ class Rabbit:
         while not self._stopping.is_set():
             started = loop.time()
             try:
-                with _lost_not_cancelled():
+                with lost_not_cancelled():
                     await session()
             except LOST as error:
                 log.warning("broker connection lost", connection=name, error=repr(error))
@@ -164,36 +158,27 @@ class Rabbit:
             await asyncio.sleep(delay)
             delay = min(delay * 2, _RECONNECT_CAP)
 
-    async def _connect(self) -> AbstractConnection:
-        connection = aio_pika.Connection(self._address)
-        try:
-            await connection.connect(timeout=self._publish_timeout)
-        except BaseException:
-            await connection.close()  # or its finalizer would, on whatever thread it comes to run
-            raise
-        return connection
-
     async def _publishing(self) -> None:
         """Declare the topology, then stand ready to publish until the connection or channel is lost."""
-        connection = await self._connect()
+        connection = await connect(self._address, timeout=self._publish_timeout)
         try:
             async with asyncio.timeout(self._publish_timeout * 3):
                 declaring = await connection.channel()
                 await topology.declare(declaring)
                 await declaring.close()
-                self._publisher = await _Publisher.open(connection)
+                self._publisher = await Publisher.open(connection)
             self._up.set()
             log.info("broker up")
-            await _first(self._publisher.lost(), self._over.wait())
+            await first(self._publisher.lost(), self._over.wait())
         finally:
             self._up.clear()
             self._publisher = None
-            await _close(connection)
+            await close(connection)
 
     async def _receiving(self, consumer: Consumer) -> None:
         """Consume until the connection is lost or PostgreSQL is away; in that case wait for it then."""
         await self._up.wait()  # the topology is there
-        connection = await self._connect()
+        connection = await connect(self._address, timeout=self._publish_timeout)
         session = _Session()
         try:
             channels = []
@@ -216,7 +201,7 @@ class Rabbit:
                 underlay.on_consumer_cancel_callbacks.add(session.cancelled)
                 self._consuming[await source.consume(receive)] = channel
                 channels.append(channel)
-            await _first(
+            await first(
                 self._over.wait(),
                 session.away.wait(),
                 session.deleted.wait(),
@@ -226,7 +211,7 @@ class Rabbit:
             session.over = True
             self._consuming.clear()
             # Closing gives back, at once, whatever was handed over and not settled.
-            await _close(connection)
+            await close(connection)
         if session.deleted.is_set():
             log.warning("queue deleted")
             if self._publisher is not None:
@@ -240,7 +225,7 @@ class Rabbit:
                 if session.over or session.away.is_set() or self._stopping.is_set():
                     return  # delivered again when the channel closes
                 await take(message.message_id, message.body)
-            with _lost_not_cancelled():
+            with lost_not_cancelled():
                 await message.ack()
         except DatabaseAwayError:
             session.away.set()
@@ -270,103 +255,6 @@ class _Session:
         self.deleted.set()
 
 
-class _Publisher:
-    """An open channel that confirms, and the exchanges published to."""
-
-    def __init__(
-        self,
-        channel: AbstractChannel,
-        probe: AbstractChannel,
-        commands: AbstractExchange,
-        events: AbstractExchange,
-        signup: AbstractExchange,
-    ) -> None:
-        self._channel = channel
-        self._probe = probe
-        self._commands = commands
-        self._events = events
-        self._signup = signup
-        self.stale = asyncio.Event()
-        """Set where the topology is not what was declared any more."""
-
-    @classmethod
-    async def open(cls, connection: AbstractConnection) -> "_Publisher":
-        channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
-        return cls(
-            channel,
-            await connection.channel(),
-            await channel.get_exchange(topology.COMMANDS, ensure=False),
-            await channel.get_exchange(topology.EVENTS, ensure=False),
-            await channel.get_exchange(topology.SIGNUP, ensure=False),
-        )
-
-    async def publish(self, claim: Claim) -> None:
-        message = aio_pika.Message(
-            claim.body,
-            message_id=str(claim.id),
-            type=claim.type,
-            content_type="application/cloudevents+json",
-            delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
-        )
-        if claim.kind == "command" and claim.signs_up:
-            await self._signup.publish(message, topology.SIGNUP_KEY, mandatory=True)
-        elif claim.kind == "command":
-            await self._commands.publish(message, topology.COMMANDS_KEY, mandatory=True)
-        else:
-            await self._events.publish(message, claim.type, mandatory=False)
-
-    async def ready(self) -> int:
-        ready = 0
-        for name in (topology.COMMANDS_QUEUE, topology.SIGNUP_QUEUE):
-            queue = await self._probe.declare_queue(name, passive=True)
-            ready += queue.declaration_result.message_count or 0
-        return ready
-
-    async def lost(self) -> None:
-        """Return when either channel is closed, by whomever, or the topology is stale."""
-        await _first(self._channel.closed(), self._probe.closed(), self.stale.wait())
-
-
-async def _first(*awaitables: Awaitable[object]) -> None:
-    """Return when the first is done; the others are no longer waited for."""
-    waits = [asyncio.ensure_future(awaitable) for awaitable in awaitables]
-    try:
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for wait in waits:
-            wait.cancel()
-
-
-@contextmanager
-def _lost_not_cancelled() -> Iterator[None]:
-    """Tell a lost connection from a cancellation: aiormq cancels what waits on a channel that it closes.
-
-    Unnoticed, that would end the caller's task in silence: a task group takes it for a cancelled child.
-
-    Raises:
-        ConnectionError: the connection was lost.
-    """
-    try:
-        yield
-    except asyncio.CancelledError as error:
-        if _is_asked_for():
-            raise
-        raise ConnectionError("closed while it was waited for") from error
-
-
-def _is_asked_for() -> bool:
-    """Say whether this task's cancellation was asked for, and is not aiormq's."""
-    task = asyncio.current_task()
-    return task is None or task.cancelling() > 0
-
-
 def _connection_lost(error: BaseException) -> str:
     metrics.UNCONFIRMED.labels("connection_lost").inc()
     return f"connection lost: {error!r}"
-
-
-async def _close(connection: AbstractConnection) -> None:
-    with suppress(*LOST):
-        async with asyncio.timeout(2):
-            await connection.close()
-    await connection.close()  # where the first was cut off, nothing is left to be done but to say so

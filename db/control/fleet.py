@@ -13,7 +13,7 @@ from db.migrations.lineage import Lineage
 from db.names import Line
 from db.session import filters
 from db.session.connection import Connection
-from db.tenants import hosts, keys, registry, timeline
+from db.tenants import hosts, keys, lists, registry, timeline
 from db.tenants.keys import Key
 from db.tenants.registry import Tenant
 from db.tenants.states import MIGRATABLE, TenantStatus
@@ -54,7 +54,7 @@ async def list_(
     wanted: TenantFilter,
     *,
     limit: int | None = None,
-    after: registry.Place | None = None,
+    after: lists.Place | None = None,
 ) -> list[Tenant]:
     """Return tenants, in the order of their slugs.
 
@@ -68,7 +68,7 @@ async def list_(
     conditions = filters.conditions(wanted, _CONDITIONS, arguments)
     if wanted.status is None:
         conditions.append("status <> 'purged'")
-    return await registry.list_(connection, conditions, arguments, limit=limit, after=after)
+    return await lists.list_(connection, conditions, arguments, limit=limit, after=after)
 
 
 async def get_belongings(connection: Connection, tenant: Tenant) -> Belongings:

@@ -5,7 +5,7 @@ import msgspec
 from db.ledger import backlog, heartbeats, pause
 from db.ledger.backlog import Backlog
 from db.session.connection import Connection
-from db.tenants import registry
+from db.tenants import lists
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -34,7 +34,7 @@ async def get(connection: Connection, *, silent_after: float) -> Standing:
     heard = await heartbeats.get_heard(connection, silent_after=silent_after)
     return Standing(
         backlog=await backlog.get(connection),
-        tenants=await registry.count_by_status(connection),
+        tenants=await lists.count_by_status(connection),
         provisioners=heard.count,
         paused=await pause.is_paused(connection),
     )

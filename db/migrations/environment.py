@@ -34,7 +34,7 @@ from db.server import rights, roles
 from db.session import locks
 from db.session.connection import SESSION
 from db.settings import Settings, SettingsError
-from db.tenants import registry
+from db.tenants import lists
 
 METADATA: Final[dict[LineageName, MetaData]] = {"shared": Shared.metadata, "tenant": Base.metadata}
 _TRUE: Final = frozenset({"true", "1", "yes", "on"})
@@ -184,7 +184,7 @@ class _Fleet:
         async with self._connect("shared") as connection:
             if await connection.scalar(text("SELECT to_regclass('shared.tenants')")) is None:
                 return []
-            tenants = await registry.list_with_schema(await _raw(connection), slug)
+            tenants = await lists.list_with_schema(await _raw(connection), slug)
             return [Target("tenant", tenant.schema_name, tenant.slug, tenant.id) for tenant in tenants]
 
     async def _run(self, target: Target, *, dry_run: bool) -> None:

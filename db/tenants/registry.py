@@ -44,11 +44,7 @@ class Tenant(msgspec.Struct, frozen=True, kw_only=True):
         return cls(**{name: row[name] for name in cls.__struct_fields__})
 
 
-_COLUMNS: Final = ", ".join(Tenant.__struct_fields__)
-
-
-Place = tuple[str, UUID]
-"""A tenant's place in lists: its slug and id."""
+COLUMNS: Final = ", ".join(Tenant.__struct_fields__)
 
 
 class IllegalTransitionError(WrongStateError):
@@ -60,7 +56,7 @@ class IllegalTransitionError(WrongStateError):
 
 async def get(connection: Connection, tenant_id: UUID) -> Tenant | None:
     """Return the tenant of this id, whatever its state."""
-    row = await connection.fetchrow(f"SELECT {_COLUMNS} FROM shared.tenants WHERE id = $1", tenant_id)
+    row = await connection.fetchrow(f"SELECT {COLUMNS} FROM shared.tenants WHERE id = $1", tenant_id)
     return Tenant.of(row) if row else None
 
 
@@ -72,7 +68,7 @@ async def get_named(connection: Connection, slug: str) -> Tenant | None:
 async def lock(connection: Connection, tenant_id: UUID) -> Tenant | None:
     """Return the tenant, its row locked for the transaction against other transitions."""
     row = await connection.fetchrow(
-        f"SELECT {_COLUMNS} FROM shared.tenants WHERE id = $1 FOR NO KEY UPDATE", tenant_id
+        f"SELECT {COLUMNS} FROM shared.tenants WHERE id = $1 FOR NO KEY UPDATE", tenant_id
     )
     return Tenant.of(row) if row else None
 
@@ -87,62 +83,9 @@ async def _named(connection: Connection, slug: str, locking: str) -> Tenant | No
     if chosen is None:
         return None
     row = await connection.fetchrow(
-        f"SELECT {_COLUMNS} FROM shared.tenants WHERE slug = $1 AND status <> 'purged' {locking}", chosen
+        f"SELECT {COLUMNS} FROM shared.tenants WHERE slug = $1 AND status <> 'purged' {locking}", chosen
     )
     return Tenant.of(row) if row else None
-
-
-async def list_(
-    connection: Connection,
-    conditions: Sequence[str],
-    arguments: Sequence[Any],
-    *,
-    limit: int | None = None,
-    after: Place | None = None,
-) -> list[Tenant]:
-    """Return tenants, in the order of their slugs.
-
-    Args:
-        connection: anybody's who may read the registry.
-        conditions: SQL conditions that all of them fulfil.
-        arguments: the conditions' values.
-        limit: tenants at most; all, by default.
-        after: slug and id of a tenant: only those that follow it.
-    """
-    where, values = list(conditions) or ["true"], [*arguments, limit]
-    bound = f"${len(values)}"
-    if after is not None:
-        where.append(f"(slug, id) > (${len(values) + 1}, ${len(values) + 2})")
-        values += after
-    rows = await connection.fetch(
-        f"SELECT {_COLUMNS} FROM shared.tenants WHERE {' AND '.join(where)} ORDER BY slug, id LIMIT {bound}",
-        *values,
-    )
-    return [Tenant.of(row) for row in rows]
-
-
-async def list_with_schema(connection: Connection, slug: str | None = None) -> list[Tenant]:
-    """Return the tenants that have a schema, in the order of their slugs.
-
-    Args:
-        connection: the owner's.
-        slug: only the tenant that has it, if it is given.
-    """
-    rows = await connection.fetch(
-        f"""
-        SELECT {_COLUMNS} FROM shared.tenants
-        WHERE status <> 'purged' AND slug = coalesce($1, slug) AND to_regnamespace(schema_name) IS NOT NULL
-        ORDER BY slug
-        """,
-        slug,
-    )
-    return [Tenant.of(row) for row in rows]
-
-
-async def count_by_status(connection: Connection) -> dict[str, int]:
-    """Return how many tenants are in each state; states without any are left out."""
-    rows = await connection.fetch("SELECT status, count(*) AS count FROM shared.tenants GROUP BY status")
-    return {row["status"]: row["count"] for row in rows}
 
 
 async def add(connection: Connection, slug: str, name: str, claim_hash: bytes | None) -> Tenant:
@@ -161,7 +104,7 @@ async def add(connection: Connection, slug: str, name: str, claim_hash: bytes | 
         f"""
         INSERT INTO shared.tenants (id, slug, name, schema_name, claim_hash) VALUES ($1, $2, $3, $4, $5)
         ON CONFLICT (slug) WHERE status <> 'purged' DO NOTHING
-        RETURNING {_COLUMNS}
+        RETURNING {COLUMNS}
         """,
         uuid7.uuid7(),
         slug,
@@ -204,7 +147,7 @@ async def transition(
         SET status = $2, version = version + 1, updated_at = now(),
             status_before = CASE WHEN $2 = 'deleted' THEN status END, purge_after = $3
         WHERE id = $1
-        RETURNING {_COLUMNS}
+        RETURNING {COLUMNS}
         """,
         tenant.id,
         to,
@@ -219,7 +162,7 @@ async def touch(connection: Connection, tenant: Tenant) -> Tenant:
     row = await connection.fetchrow(
         f"""
         UPDATE shared.tenants SET version = version + 1, updated_at = now() WHERE id = $1
-        RETURNING {_COLUMNS}
+        RETURNING {COLUMNS}
         """,
         tenant.id,
     )
@@ -249,7 +192,7 @@ async def touch_behind(
           ORDER BY id FOR NO KEY UPDATE)
         UPDATE shared.tenants SET version = version + 1, updated_at = now()
         WHERE id IN (SELECT id FROM behind)
-        RETURNING {_COLUMNS}
+        RETURNING {COLUMNS}
         """,
         sorted(statuses),
         older,
@@ -274,7 +217,7 @@ async def rename(connection: Connection, tenant: Tenant, *, slug: str, name: str
         row = await connection.fetchrow(
             f"""
             UPDATE shared.tenants SET slug = $2, name = $3, version = version + 1, updated_at = now()
-            WHERE id = $1 RETURNING {_COLUMNS}
+            WHERE id = $1 RETURNING {COLUMNS}
             """,
             tenant.id,
             slug,

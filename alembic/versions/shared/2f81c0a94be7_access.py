@@ -13,6 +13,12 @@ compatible_from = "d6ba8c13303e"
 
 
 def upgrade():
+    create_tokens()
+    create_audit_log()
+    create_triggers()
+
+
+def create_tokens() -> None:
     op.create_table(
         "access_tokens",
         sa.Column("id", sa.String(length=26), nullable=False),
@@ -51,6 +57,9 @@ def upgrade():
         sa.PrimaryKeyConstraint("key_hash", name=op.f("pk_idempotency_keys")),
         schema="shared",
     )
+
+
+def create_audit_log() -> None:
     op.create_table(
         "audit_log",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
@@ -67,6 +76,9 @@ def upgrade():
         schema="shared",
     )
     op.create_index("ix_audit_log_tenant", "audit_log", ["tenant_id", "id"], unique=False, schema="shared")
+
+
+def create_triggers() -> None:
     # A token's use is noted in last_used_at, which changes nothing that anybody remembers.
     op.execute("""
         CREATE TRIGGER tell_registry

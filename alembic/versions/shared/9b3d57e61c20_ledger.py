@@ -13,6 +13,13 @@ compatible_from = "d6ba8c13303e"
 
 
 def upgrade():
+    create_messages()
+    create_indexes()
+    create_neighbours()
+    create_triggers()
+
+
+def create_messages() -> None:
     op.create_table(
         "messages",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -51,6 +58,9 @@ def upgrade():
         sa.PrimaryKeyConstraint("id", name=op.f("pk_messages")),
         schema="shared",
     )
+
+
+def create_indexes() -> None:
     op.create_index(
         "ix_messages_due",
         "messages",
@@ -88,6 +98,9 @@ def upgrade():
         schema="shared",
         postgresql_where=sa.text("type = 'unknown'"),
     )
+
+
+def create_neighbours() -> None:
     op.create_table(
         "heartbeats",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -111,6 +124,9 @@ def upgrade():
         sa.PrimaryKeyConstraint("name", name=op.f("pk_switches")),
         schema="shared",
     )
+
+
+def create_triggers() -> None:
     # Wakes the relay; the payload stays empty, since anybody connected can listen.
     op.execute("""
         CREATE FUNCTION shared.tell_ledger() RETURNS trigger LANGUAGE plpgsql AS

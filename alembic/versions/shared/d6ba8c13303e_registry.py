@@ -12,6 +12,13 @@ compatible_from = "d6ba8c13303e"
 
 
 def upgrade():
+    create_tenants()
+    create_hosts()
+    create_people()
+    create_triggers()
+
+
+def create_tenants() -> None:
     op.create_table(
         "tenants",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -48,6 +55,9 @@ def upgrade():
         schema="shared",
         postgresql_where=sa.text("status <> 'purged'"),
     )
+
+
+def create_hosts() -> None:
     op.create_table(
         "tenant_hosts",
         sa.Column("host", sa.String(length=253), nullable=False),
@@ -60,6 +70,9 @@ def upgrade():
     op.create_index(
         op.f("ix_tenant_hosts_tenant_id"), "tenant_hosts", ["tenant_id"], unique=False, schema="shared"
     )
+
+
+def create_people() -> None:
     op.create_table(
         "shared_users",
         sa.Column("id", sa.Integer(), sa.Identity(always=False), nullable=False),
@@ -90,6 +103,9 @@ def upgrade():
         sa.PrimaryKeyConstraint("tenant_id", name=op.f("pk_pending_admins")),
         schema="shared",
     )
+
+
+def create_triggers() -> None:
     op.execute("""
         CREATE FUNCTION shared.tell_registry() RETURNS trigger LANGUAGE plpgsql AS
         $$ BEGIN NOTIFY tenantry_registry; RETURN NULL; END $$

@@ -43,7 +43,7 @@ def downgrade():
         describe(role, after, before)
 
 
-def describe(role, before, after):
+def describe(role: str, before: str, after: str) -> None:
     """Change a description that nobody has changed."""
     op.execute(
         sa.text(

@@ -1,0 +1,67 @@
+"""A publisher: an open channel that confirms, and the exchanges that the ledger's messages go to."""
+
+import asyncio
+
+import aio_pika
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
+
+from db.ledger.outbox import Claim
+from provisioner import topology
+from provisioner.amqp import first
+
+
+class Publisher:
+    """An open channel that confirms, and the exchanges published to."""
+
+    def __init__(
+        self,
+        channel: AbstractChannel,
+        probe: AbstractChannel,
+        commands: AbstractExchange,
+        events: AbstractExchange,
+        signup: AbstractExchange,
+    ) -> None:
+        self._channel = channel
+        self._probe = probe
+        self._commands = commands
+        self._events = events
+        self._signup = signup
+        self.stale = asyncio.Event()
+        """Set where the topology is not what was declared any more."""
+
+    @classmethod
+    async def open(cls, connection: AbstractConnection) -> "Publisher":
+        channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+        return cls(
+            channel,
+            await connection.channel(),
+            await channel.get_exchange(topology.COMMANDS, ensure=False),
+            await channel.get_exchange(topology.EVENTS, ensure=False),
+            await channel.get_exchange(topology.SIGNUP, ensure=False),
+        )
+
+    async def publish(self, claim: Claim) -> None:
+        message = aio_pika.Message(
+            claim.body,
+            message_id=str(claim.id),
+            type=claim.type,
+            content_type="application/cloudevents+json",
+            delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+        )
+        if claim.kind == "command" and claim.signs_up:
+            await self._signup.publish(message, topology.SIGNUP_KEY, mandatory=True)
+        elif claim.kind == "command":
+            await self._commands.publish(message, topology.COMMANDS_KEY, mandatory=True)
+        else:
+            await self._events.publish(message, claim.type, mandatory=False)
+
+    async def ready(self) -> int:
+        ready = 0
+        for name in (topology.COMMANDS_QUEUE, topology.SIGNUP_QUEUE):
+            queue = await self._probe.declare_queue(name, passive=True)
+            ready += queue.declaration_result.message_count or 0
+        return ready
+
+    async def lost(self) -> None:
+        """Return when either channel is closed, by whomever, or the topology is stale."""
+        await first(self._channel.closed(), self._probe.closed(), self.stale.wait())
