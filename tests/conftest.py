@@ -16,7 +16,7 @@ import pytest
 from db import bootstrap
 from db.local.servers.debian import unpack_rabbitmq
 from db.local.servers.postgres import PostgresServer
-from db.local.servers.rabbitmq import RabbitNode, find_installation
+from db.local.servers.rabbitmq import RabbitNode, get_installation
 from db.settings import PROJECT, Settings
 from provisioner import topology
 from tests import leaks
@@ -119,7 +119,7 @@ def config(superuser_url: str) -> Settings:
 def rabbit_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitNode]:
     """A RabbitMQ node for the run, from an installed server or from unpacked packages."""
     home = tmp_path_factory.mktemp("rabbitmq")
-    node = RabbitNode(home, find_installation() or unpack_rabbitmq(), log=leaks.output("rabbitmq"))
+    node = RabbitNode(home, get_installation() or unpack_rabbitmq(), log=leaks.output("rabbitmq"))
     node.start()
     yield node
     node.stop()

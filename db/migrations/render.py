@@ -37,7 +37,7 @@ _ENDS_TRANSACTION: Final = frozenset({"begin", "start", "commit", "end", "rollba
 
 
 class RenderError(TenantryError):
-    """A revision cannot be run as a rendered script; the message says why and what to do instead."""
+    """A revision cannot be run as a rendered script; the message says why, and what helps."""
 
 
 class NeedsOnlineError(RenderError):

@@ -40,7 +40,7 @@ async def upgrade_shared(connection: Connection, lineage: Lineage, *, regrant: b
     """
     async with connection.transaction():
         await connection.execute(f"SELECT pg_advisory_xact_lock({locks.SHARED})")
-        # Not IF NOT EXISTS alone: that would ask for CREATE on the database even where nothing is to do.
+        # Not IF NOT EXISTS alone: that would ask for CREATE on the database even where it is there.
         if await connection.fetchval("SELECT to_regnamespace('shared')") is None:
             await connection.execute("CREATE SCHEMA shared")
         current = await current_revision(connection, "shared")

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,7 +16,6 @@ import msgspec
 from litestar import Litestar, get
 from litestar.datastructures import State
 
-from api.domain.todos import TodoOut
 from db.local.processes.process import Process
 from db.local.processes.waiting import free_port
 from db.names import quoted
@@ -23,6 +23,22 @@ from db.settings import PROJECT
 from tests.benchmarks.servers import Figure, Servers
 from tests.processes import a_provisioner, an_api, answers, environment, running
 from tests.support import Tenant, serving, sign_up
+
+# What is read: a table of the application's, its columns, its route, and a body for `POST`.
+TABLE, PATH, BODY = "todos", "/todos", {"title": "Buy flour"}
+
+
+class Row(msgspec.Struct, frozen=True):
+    """What the route answers."""
+
+    id: int
+    title: str
+    done: bool
+    due_at: datetime | None
+    owner_id: int | None
+    created_at: datetime
+    updated_at: datetime
+
 
 _TENANTS = 20
 _CONNECTIONS = 16
@@ -32,7 +48,9 @@ _ROUNDS = 5
 
 def ceiling() -> Litestar:
     """Make the application to compare with: the same shape, no tenants, no tokens."""
-    sql = f"SELECT {', '.join(TodoOut.__struct_fields__)} FROM {quoted(os.environ['SCHEMA'])}.todos WHERE id = $1"
+    sql = (
+        f"SELECT {', '.join(Row.__struct_fields__)} FROM {quoted(os.environ['SCHEMA'])}.{TABLE} WHERE id = $1"
+    )
 
     @asynccontextmanager
     async def pool(app: Litestar) -> AsyncIterator[None]:
@@ -40,11 +58,11 @@ def ceiling() -> Litestar:
             app.state.pool = opened
             yield
 
-    @get("/todos/{todo_id:int}")
-    async def read(state: State, todo_id: int) -> TodoOut:
+    @get(PATH + "/{row_id:int}")
+    async def read(state: State, row_id: int) -> Row:
         async with state.pool.acquire() as connection:
-            row = await connection.fetchrow(sql, todo_id)
-        return TodoOut(*row)
+            row = await connection.fetchrow(sql, row_id)
+        return Row(*row)
 
     return Litestar([read], lifespan=[pool], openapi_config=None, logging_config=None)
 
@@ -55,7 +73,7 @@ async def measure(servers: Servers, home: Path) -> list[Figure]:
     async with serving(config) as api, running(a_provisioner(config, home / "requests.log")):
         tenants = [await sign_up(api, f"reader{number}") for number in range(_TENANTS)]
         for tenant in tenants:
-            made = await api.post("/todos", headers=tenant.headers, json={"title": "Buy flour"})
+            made = await api.post(PATH, headers=tenant.headers, json=BODY)
             assert made.status_code == 201, made.text
     owner = await asyncpg.connect(config.require("owner_database_url"))
     schema = await owner.fetchval("SELECT schema_name FROM shared.tenants WHERE slug = 'reader0'")
@@ -71,15 +89,15 @@ async def measure(servers: Servers, home: Path) -> list[Figure]:
     ours, theirs = [], []
     async with running(process), running(fixed):
         await answers(f"{base}/health/ready")
-        await answers(f"http://127.0.0.1:{port}/todos/1")
+        await answers(f"http://127.0.0.1:{port}{PATH}/1")
         for _ in range(_ROUNDS):
             theirs.append(await _load(f"http://127.0.0.1:{port}", [{}]))
             ours.append(await _load(base, [_headers(tenant) for tenant in tenants]))
     middle_theirs, middle_ours = statistics.median(theirs), statistics.median(ours)
     return [
-        Figure("GET /todos/{id}, ceiling: one schema, one statement", f"{middle_theirs:,.0f}/s"),
+        Figure(f"GET {PATH}/{{id}}, ceiling: one schema, one statement", f"{middle_theirs:,.0f}/s"),
         Figure(
-            f"GET /todos/{{id}}, the API, {_TENANTS} tenants",
+            f"GET {PATH}/{{id}}, the API, {_TENANTS} tenants",
             f"{middle_ours:,.0f}/s",
             f"{middle_ours / middle_theirs:.2f}",
         ),
@@ -101,7 +119,7 @@ async def _ask(base: str, headers: dict[str, str], until: float) -> int:
     parts = urlsplit(base)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
     lines = [
-        "GET /todos/1 HTTP/1.1",
+        f"GET {PATH}/1 HTTP/1.1",
         f"host: {parts.netloc}",
         *(f"{name}: {value}" for name, value in headers.items()),
     ]

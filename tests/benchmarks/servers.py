@@ -11,7 +11,7 @@ import msgspec
 from db import bootstrap
 from db.local.servers.debian import unpack_rabbitmq
 from db.local.servers.postgres import PostgresServer
-from db.local.servers.rabbitmq import RabbitNode, find_installation
+from db.local.servers.rabbitmq import RabbitNode, get_installation
 from db.settings import Settings
 from tests.support import APP_PASSWORD, OWNER_PASSWORD
 
@@ -45,7 +45,7 @@ def milliseconds(values: Sequence[float], share: float) -> str:
 async def servers(home: Path) -> AsyncIterator[Servers]:
     """A PostgreSQL, as durable as in earnest, and a RabbitMQ, both bootstrapped and private."""
     server = PostgresServer(home / "postgres")
-    node = RabbitNode(home / "rabbitmq", find_installation() or unpack_rabbitmq())
+    node = RabbitNode(home / "rabbitmq", get_installation() or unpack_rabbitmq())
     try:
         await asyncio.gather(asyncio.to_thread(server.start), asyncio.to_thread(node.start))
         url = server.superuser_url.rpartition("/")[0] + "/tenantry"

@@ -15,7 +15,7 @@ from db.local.processes.process import ProcessError, working_in
 from db.local.processes.waiting import is_free, wait_until
 from db.local.servers.debian import is_debian_like, unpack_rabbitmq
 from db.local.servers.installation import HIDE
-from db.local.servers.rabbitmq import Installation, RabbitNode, find_installation
+from db.local.servers.rabbitmq import Installation, RabbitNode, get_installation
 
 pytestmark = pytest.mark.rabbitmq
 QUORUM: FieldTable = {"x-queue-type": "quorum"}
@@ -23,7 +23,7 @@ QUORUM: FieldTable = {"x-queue-type": "quorum"}
 
 @pytest.fixture(scope="module")
 def installation() -> Installation:
-    found = find_installation()
+    found = get_installation()
     if found is None and not is_debian_like():
         pytest.skip("no RabbitMQ is installed, and the system is not Debian-like")
     return found or unpack_rabbitmq()
@@ -129,4 +129,4 @@ def test_a_node_that_cannot_start_is_told_with_its_log(installation: Installatio
 
 def test_a_hidden_installation_is_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(HIDE, "1")
-    assert find_installation() is None
+    assert get_installation() is None

@@ -14,7 +14,7 @@ from db.local.run.environment import Configuration, ConfigurationError
 from db.local.run.home import Deployment, Home, Pids, Running, Secrets, TenantAccess
 from db.local.run.signup import Client, SignupError, first_row, first_tenant, paste_lines, wait_until_ready
 from db.local.servers.postgres import SUPERUSER, PostgresServer
-from db.local.servers.rabbitmq import RabbitNode, find_installation
+from db.local.servers.rabbitmq import RabbitNode, get_installation
 from db.settings import load
 
 _DATABASE = "tenantry"
@@ -144,7 +144,7 @@ class Supervisor:
 
     def _start_broker(self) -> str | None:
         url = self._configuration.amqp_url
-        installation = None if url else find_installation()
+        installation = None if url else get_installation()
         if url is not None:
             self._report(amqp_url=url)
             say("RabbitMQ: the one that AMQP_URL names")

@@ -36,7 +36,7 @@ class Installation(NamedTuple):
         return {**given, "PATH": os.pathsep.join(path), **added}
 
 
-def find_installation() -> Installation | None:
+def get_installation() -> Installation | None:
     """Find a RabbitMQ server that is installed on this machine.
 
     Returns:
@@ -44,7 +44,7 @@ def find_installation() -> Installation | None:
     """
     if os.environ.get(HIDE, "") not in {"", "0"}:
         return None
-    erlang = find_erlang()
+    erlang = get_erlang()
     if erlang is None:
         return None
     return next(
@@ -52,7 +52,7 @@ def find_installation() -> Installation | None:
     )
 
 
-def find_erlang() -> Path | None:
+def get_erlang() -> Path | None:
     """Find the directory that holds both ``erl`` and ``epmd``; None if there is none."""
     erl = shutil.which("erl", path=f"{os.environ.get('PATH', os.defpath)}:/usr/lib/erlang/bin")
     if erl is None:

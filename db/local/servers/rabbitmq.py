@@ -12,9 +12,9 @@ from db.local.processes.lock import DirectoryLock
 from db.local.processes.private import write_private
 from db.local.processes.process import Process, ProcessError, end_all, output_of, working_in
 from db.local.processes.waiting import LOOPBACK, free_port, wait_until
-from db.local.servers.installation import Installation, find_installation
+from db.local.servers.installation import Installation, get_installation
 
-__all__ = ["Installation", "RabbitNode", "find_installation"]
+__all__ = ["Installation", "RabbitNode", "get_installation"]
 
 USER = "tenantry"
 _START_TIMEOUT = 90.0
@@ -32,7 +32,7 @@ class RabbitNode:
 
     Args:
         home: directory for data, log and lock; made if missing.
-        installation: the server to run; see ``find_installation``.
+        installation: the server to run; see ``get_installation``.
         port: AMQP port; a free one by default.
         config: entries of ``rabbitmq.conf`` over the defaults of this class, such as
             ``consumer_timeout`` (milliseconds) or ``heartbeat`` (seconds).
