@@ -40,6 +40,55 @@ def test_reserved_slugs_are_refused(text: str) -> None:
         names.slug(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "folded"),
+    [
+        ("BAKERY", "bakery"),
+        ("Straße", "straße"),
+        ("\N{KELVIN SIGN}", "\N{KELVIN SIGN}"),
+        ("İ", "İ"),
+        ("Ä", "Ä"),
+    ],
+)
+def test_folding_changes_ascii_letters_and_nothing_else(text: str, folded: str) -> None:
+    assert names.folded(text) == folded
+    assert names.get_slug(text) == (folded if folded.isascii() else None)
+
+
+@pytest.mark.parametrize(
+    ("name", "slug"),
+    [
+        ("Joe's Bakery", "joe-s-bakery"),
+        ("Café Müller & Söhne", "cafe-muller-sohne"),
+        ("Straße 7", "strasse-7"),
+        ("寿司", "shou-si"),
+        ("Łódź", "lodz"),
+        ("24h Shop", "t-24h-shop"),
+        ("Admin", "t-admin"),
+        ("Select", "t-select"),
+        ("Tenantry two", "t-tenantry-two"),
+        ("x" * 200, "x" * 63),
+        ("a" * 62 + " b", "a" * 62),
+        ("9" * 200, "t-" + "9" * 61),
+    ],
+)
+def test_a_slug_is_made_from_names_of_many_kinds(name: str, slug: str) -> None:
+    assert names.slug_from(name) == slug
+
+
+@pytest.mark.parametrize("name", ["!!!", "🥐", " ", "-"])
+def test_a_name_of_which_nothing_is_left_asks_for_a_slug(name: str) -> None:
+    with pytest.raises(InvalidNameError, match="please choose one") as refused:
+        names.slug_from(name)
+    assert refused.value.fields[0].field == "slug"
+
+
+@pytest.mark.parametrize("word", ["lateral", "collation", "tablesample", "old", "window", "drop", "role"])
+def test_key_words_are_reserved(word: str) -> None:
+    with pytest.raises(InvalidNameError, match="reserved"):
+        names.slug(word)
+
+
 @given(st.text(max_size=80))
 def test_a_slug_made_from_any_name_is_a_slug_or_a_refusal(text: str) -> None:
     try:
