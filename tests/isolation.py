@@ -8,12 +8,12 @@ from uuid import UUID
 import asyncpg
 import msgspec
 import uuid_utils.compat as uuid7
-from sqlalchemy import String, bindparam, insert, select
+from sqlalchemy import String, bindparam, func, insert, literal_column, select
 
-from db.domain import Todo
 from db.migrations.lineage import lineage
 from db.migrations.render import render
 from db.migrations.run import record_revision, upgrade_schema
+from db.models.access import Role, User
 from db.names import SchemaName, new_schema_name
 from db.server import roles
 from db.session.connection import Connection
@@ -21,9 +21,17 @@ from db.session.statements import Statement
 from db.settings import Settings
 from db.tenants import permissions, tokens
 
-TITLES = Statement(select(Todo.title).order_by(Todo.id))
-ADD_TITLE = Statement(
-    insert(Todo).values(title=bindparam("title", type_=String(500))).returning(Todo.id, Todo.title)
+_NAME = bindparam("name", type_=String(100))
+NAMES = Statement(select(User.first_name).order_by(User.id))
+ADD_NAME = Statement(
+    insert(User)
+    .from_select(
+        ["email", "first_name", "user_role_id"],
+        select(func.concat(_NAME, literal_column("'@example.com'")), _NAME, Role.id).where(
+            Role.role_name == literal_column("'USER'")
+        ),
+    )
+    .returning(User.id, User.first_name)
 )
 
 
@@ -34,7 +42,7 @@ class Resident(msgspec.Struct, frozen=True):
         id: the tenant's.
         slug: the tenant's.
         schema: the tenant's.
-        canary: the title of its only to-do; one word, which stands nowhere else.
+        canary: its only user's first name, and the e-mail made of it; one word, which stands nowhere else.
         key: an API key with all scopes.
     """
 
@@ -72,7 +80,11 @@ async def settle(owner: Connection, config: Settings, slugs: Sequence[str]) -> l
             await roles.create_schema(owner, one.schema)
             await upgrade_schema(owner, one.schema, script)
             await record_revision(owner, one.id, tenant_lineage, script.end)
-            await owner.execute(f"INSERT INTO {one.schema}.todos (title) VALUES ($1)", one.canary)
+            await owner.execute(
+                f"INSERT INTO {one.schema}.users (email, first_name, user_role_id)"
+                f" SELECT $1 || '@example.com', $1, id FROM {one.schema}.roles WHERE role_name = 'USER'",
+                one.canary,
+            )
             await tokens.store(owner, token, name="key", tenant_id=one.id, scopes=permissions.ALL)
     return residents
 

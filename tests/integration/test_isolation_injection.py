@@ -27,28 +27,28 @@ from tests.isolation import Resident, settle
 from tests.support import APP_PASSWORD, OWNER_PASSWORD, Client, held
 
 
-@get("/prepared", opt=tenant("todos:read"))
+@get("/prepared", opt=tenant("users:read"))
 async def prepared(request: ApiRequest, q: FromQuery[str]) -> dict[str, Any]:
     """Run a statement with the client's text in it as the application does: prepared, one at a time."""
     assert request.auth.tenant is not None
     try:
         async with request.auth.transaction() as transaction:
             rows = await transaction._connection.fetch(
-                f"SELECT title FROM {request.auth.tenant.schema_name}.todos WHERE title = '{q}'"
+                f"SELECT first_name FROM {request.auth.tenant.schema_name}.users WHERE first_name = '{q}'"
             )
     except asyncpg.PostgresError as error:
         return {"sqlstate": error.sqlstate, "message": str(error)}
     return {"rows": [str(row[0]) for row in rows]}
 
 
-@get("/stacked", opt=tenant("todos:read"))
+@get("/stacked", opt=tenant("users:read"))
 async def stacked(request: ApiRequest, q: FromQuery[str]) -> dict[str, Any]:
     """Run it as the application never does: as text, which may be several statements."""
     assert request.auth.tenant is not None
     try:
         async with request.auth.transaction() as transaction:
             await transaction._connection.execute(
-                f"SELECT title FROM {request.auth.tenant.schema_name}.todos WHERE title = '{q}'"
+                f"SELECT first_name FROM {request.auth.tenant.schema_name}.users WHERE first_name = '{q}'"
             )
     except asyncpg.PostgresError as error:
         return {"sqlstate": error.sqlstate, "message": str(error)}
@@ -97,19 +97,19 @@ async def neighbours(config: Settings) -> tuple[Resident, Resident]:
 
 # Each makes one column of text. `become` is a row whose column x shows that the role was changed first.
 BECOME = "(SELECT set_config('role', '{victim}', true) AS x) AS become"
-READ = "SELECT title FROM {victim}.todos"
+READ = "SELECT first_name FROM {victim}.users"
 STEALS = {
     "ts_stat": (
         f"SELECT string_agg(word, ' ') FROM {BECOME}, LATERAL ts_stat("
-        "CASE WHEN become.x <> '' THEN 'SELECT to_tsvector(''simple'', title) FROM {victim}.todos' END)"
+        "CASE WHEN become.x <> '' THEN 'SELECT to_tsvector(''simple'', first_name) FROM {victim}.users' END)"
     ),
     "ts_stat with weights": (
         f"SELECT string_agg(word, ' ') FROM {BECOME}, LATERAL ts_stat("
-        "CASE WHEN become.x <> '' THEN 'SELECT to_tsvector(''simple'', title) FROM {victim}.todos' END, 'd')"
+        "CASE WHEN become.x <> '' THEN 'SELECT to_tsvector(''simple'', first_name) FROM {victim}.users' END, 'd')"
     ),
     "ts_rewrite": (
         f"SELECT ts_rewrite('a'::tsquery, CASE WHEN become.x <> '' THEN"
-        " 'SELECT ''a''::tsquery, plainto_tsquery(''simple'', title) FROM {victim}.todos' END)::text"
+        " 'SELECT ''a''::tsquery, plainto_tsquery(''simple'', first_name) FROM {victim}.users' END)::text"
         f" FROM {BECOME}"
     ),
     "the role of the login, and its tokens": (
@@ -125,10 +125,10 @@ MEDDLES = {
     "query_to_xml, of one's own": "SELECT query_to_xml('SELECT 1', true, false, '')::text",
     "ts_stat, of one's own": (
         "SELECT string_agg(word, ' ') FROM"
-        " ts_stat('SELECT to_tsvector(''simple'', title) FROM {attacker}.todos')"
+        " ts_stat('SELECT to_tsvector(''simple'', first_name) FROM {attacker}.users')"
     ),
     "ts_rewrite, of one's own": (
-        "SELECT ts_rewrite('a'::tsquery, 'SELECT ''a''::tsquery, ''b''::tsquery FROM {attacker}.todos')::text"
+        "SELECT ts_rewrite('a'::tsquery, 'SELECT ''a''::tsquery, ''b''::tsquery FROM {attacker}.users')::text"
     ),
     "table_to_xml": "SELECT table_to_xml('pg_class', true, false, '')::text",
     "schema_to_xml": "SELECT schema_to_xml('pg_catalog', true, false, '')::text",
@@ -155,7 +155,7 @@ REFUSED_ANYWAY = {
     "its own version": "SELECT version_num FROM {attacker}.alembic_version",
     "file": "SELECT pg_read_file('PG_VERSION')",
     "passwords": "SELECT string_agg(rolpassword, ' ') FROM pg_catalog.pg_authid",
-    "another's sequence": "SELECT nextval('{victim}.todos_id_seq')::text",
+    "another's sequence": "SELECT nextval('{victim}.users_id_seq')::text",
     "statistics": "SELECT string_agg(stavalues1::text, ' ') FROM pg_catalog.pg_statistic",
     "other sessions": "SELECT pg_terminate_backend(pid)::text FROM pg_stat_activity WHERE usename = 'tenantry_app'",
 }
@@ -168,22 +168,22 @@ STACKED = {
     "SESSION AUTHORIZATION": f"SET SESSION AUTHORIZATION '{{victim}}'; {READ}",
     "owner": f"SET ROLE tenantry_owner; {READ}",
     "keeper": "SET ROLE tenantry_keeper_00",
-    "temporary table": "CREATE TEMP TABLE todos (id int, title text)",
-    "temporary view": "CREATE TEMP VIEW todos AS SELECT 1 AS id",
+    "temporary table": "CREATE TEMP TABLE users (id int, first_name text)",
+    "temporary view": "CREATE TEMP VIEW users AS SELECT 1 AS id",
     "DO": "DO $$ BEGIN EXECUTE 'SET ROLE {victim}'; END $$",
     "DO, language sql": "DO LANGUAGE sql $$ SELECT 1 $$",
     "function": "CREATE FUNCTION {attacker}.f() RETURNS int LANGUAGE sql RETURN 1",
     "function in public": "CREATE FUNCTION public.f() RETURNS int LANGUAGE sql RETURN 1",
     "function for the session": "CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql RETURN 1",
     "trigger": (
-        "CREATE TRIGGER t BEFORE INSERT ON {attacker}.todos FOR EACH ROW"
+        "CREATE TRIGGER t BEFORE INSERT ON {attacker}.users FOR EACH ROW"
         " EXECUTE FUNCTION suppress_redundant_updates_trigger()"
     ),
     "pg_settings": "UPDATE pg_settings SET setting = '{victim}' WHERE name = 'role'",
     "extension": "CREATE EXTENSION dblink SCHEMA public",
     "COPY": "COPY (SELECT 1) TO PROGRAM 'true'",
-    "its neighbour's table": "DROP TABLE {victim}.todos",
-    "its own table": "DROP TABLE {attacker}.todos",
+    "its neighbour's table": "DROP TABLE {victim}.users",
+    "its own table": "DROP TABLE {attacker}.users",
 }
 # What a statement leaves behind on the connection for whoever has it next.
 LEFTOVERS = {
@@ -209,23 +209,23 @@ async def attack(api: Client, path: str, attacker: Resident, victim: Resident, t
 
 
 def as_subquery(text: str) -> str:
-    return f"' UNION ALL SELECT ({text}) AS title --"
+    return f"' UNION ALL SELECT ({text}) AS first_name --"
 
 
 def as_statements(text: str) -> str:
     return f"'; {text} --"
 
 
-async def titles(api: Client, resident: Resident) -> list[str]:
-    """Return a tenant's to-dos, as its client sees them."""
-    answer = await api.get("/todos", headers=resident.headers)
+async def names(api: Client, resident: Resident) -> list[str]:
+    """Return the first names of a tenant's users, as its client sees them."""
+    answer = await api.get("/users", headers=resident.headers)
     assert answer.status_code == 200, answer.text
-    return [todo["title"] for todo in answer.json()["items"]]
+    return [user["first_name"] for user in answer.json()["items"]]
 
 
 async def is_unharmed(api: Client, *residents: Resident) -> bool:
     """See that the connection, whatever it went through, serves each tenant its own."""
-    return all([await titles(api, resident) == [resident.canary] for resident in residents])
+    return all([await names(api, resident) == [resident.canary] for resident in residents])
 
 
 async def test_the_route_is_vulnerable_indeed(config: Settings) -> None:
@@ -299,7 +299,7 @@ async def test_known_whoever_chooses_a_whole_statement_chooses_the_role(config: 
     """Why no text from outside may ever become a statement, which tests/unit/test_sql_text.py holds."""
     attacker, victim = await neighbours(config)
     async with vulnerable(config) as api:
-        text = "SET LOCAL ROLE {victim}; SELECT title::int FROM {victim}.todos"
+        text = "SET LOCAL ROLE {victim}; SELECT first_name::int FROM {victim}.users"
         said = await attack(api, "/stacked", attacker, victim, as_statements(text))
         assert said["leaked"]
         assert not (await attack(api, "/prepared", attacker, victim, as_statements(text)))["leaked"]
@@ -311,7 +311,7 @@ async def test_a_temporary_table_would_shadow_but_for_the_revoke_and_the_qualifi
 ) -> None:
     attacker, victim = await neighbours(unhardened)
     async with vulnerable(unhardened) as api:
-        text = "CREATE TEMP TABLE todos AS SELECT 1 AS id, 'forged' AS title"
+        text = "CREATE TEMP TABLE users AS SELECT 1 AS id, 'forged' AS first_name"
         said = await attack(api, "/stacked", attacker, victim, as_statements(text))
         assert said["sqlstate"] is None
         assert await is_unharmed(api, victim, attacker)

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
+from db.models.base import Base
 from db.server import rights, roles
 from db.settings import Settings
 from tests.isolation import Resident, settle, sqlstate, undone
@@ -99,7 +100,8 @@ async def test_no_tenant_can_do_anything_to_another_tenants_schema(
     session: asyncpg.Connection, owner: asyncpg.Connection, residents: list[Resident]
 ) -> None:
     tables = {resident.schema: await tables_of(owner, resident.schema) for resident in residents}
-    assert all(len(found) >= 6 for found in tables.values())
+    for schema, found in tables.items():
+        assert set(found) == {f"{schema}.{name}" for name in (*Base.metadata.tables, "alembic_version")}
     for attacker in residents:
         await session.execute(f"SET LOCAL ROLE {attacker.schema}")
         for victim in residents:
@@ -132,14 +134,14 @@ async def test_a_tenant_cannot_pass_its_rights_on(
     session: asyncpg.Connection, owner: asyncpg.Connection, residents: list[Resident]
 ) -> None:
     own, other, _ = residents
-    todos = f"{own.schema}.todos"
+    users = f"{own.schema}.users"
     granted = "SELECT has_schema_privilege($1, $2, 'USAGE') OR has_table_privilege($1, $3, 'SELECT')"
     await session.execute(f"SET LOCAL ROLE {own.schema}")
     await session.execute(f"GRANT USAGE ON SCHEMA {own.schema} TO {other.schema}, PUBLIC")
-    await session.execute(f"GRANT SELECT ON {todos} TO {other.schema}, PUBLIC")
-    assert await session.fetchval(granted, own.schema, own.schema, todos) is True
+    await session.execute(f"GRANT SELECT ON {users} TO {other.schema}, PUBLIC")
+    assert await session.fetchval(granted, own.schema, own.schema, users) is True
     for grantee in (other.schema, "public", rights.APP):
-        assert await session.fetchval(granted, grantee, own.schema, todos) is False
+        assert await session.fetchval(granted, grantee, own.schema, users) is False
     assert await sqlstate(session, f"GRANT {own.schema} TO {other.schema}") == DENIED
 
 
@@ -307,9 +309,9 @@ async def test_no_tenant_role_can_log_in(
 @pytest.mark.parametrize(
     "statement",
     [
-        "CREATE TEMP TABLE todos (id int)",
+        "CREATE TEMP TABLE users (id int)",
         "SELECT 1 AS one INTO TEMP shadow",
-        "CREATE TEMP VIEW todos AS SELECT 1 AS id",
+        "CREATE TEMP VIEW users AS SELECT 1 AS id",
         "CREATE TABLE public.mine (id int)",
         "CREATE SCHEMA mine",
         "CREATE ROLE mine",

@@ -11,8 +11,7 @@ from asyncpg.pool import PoolConnectionProxy
 from sqlalchemy import Integer, bindparam, func, literal_column, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from db.domain import Todo
-from db.models.access import Role
+from db.models.access import Role, User
 from db.names import SchemaName
 from db.session.statements import Statement
 from db.session.tenancy import (
@@ -24,12 +23,12 @@ from db.session.tenancy import (
     preamble,
 )
 from db.settings import Settings
-from tests.isolation import ADD_TITLE, TITLES, Resident, settle
+from tests.isolation import ADD_NAME, NAMES, Resident, settle
 from tests.support import one, problem, serving
 
 WHO = Statement(select(func.current_user(), func.session_user(), func.pg_backend_pid()))
-FAILS = Statement(select(literal_column("1") / (func.length(Todo.title) * literal_column("0"))))
-SLEEPS = Statement(select(Todo.title, func.pg_sleep(bindparam("seconds"))))
+FAILS = Statement(select(literal_column("1") / (func.length(User.first_name) * literal_column("0"))))
+SLEEPS = Statement(select(User.first_name, func.pg_sleep(bindparam("seconds"))))
 SECONDS = 0.005
 
 
@@ -55,10 +54,10 @@ async def several(config: Settings) -> AsyncIterator[Database]:
     await database.close()
 
 
-async def titles(database: Database, resident: Resident) -> list[str]:
-    """Read a tenant's to-dos in a transaction of its own."""
+async def names(database: Database, resident: Resident) -> list[str]:
+    """Read the first names of a tenant's users in a transaction of its own."""
     async with database.tenant(resident.schema) as transaction:
-        return [row["title"] for row in await transaction.fetch(TITLES)]
+        return [row["first_name"] for row in await transaction.fetch(NAMES)]
 
 
 async def backend(database: Database) -> int:
@@ -75,33 +74,33 @@ async def test_one_connection_serves_a_failure_the_login_a_savepoint_and_another
 ) -> None:
     ash, birch, *_ = residents
     before = await backend(single)
-    assert await titles(single, ash) == [ash.canary]
+    assert await names(single, ash) == [ash.canary]
     with pytest.raises(asyncpg.DivisionByZeroError):
         async with single.tenant(ash.schema) as transaction:
             await transaction.fetch(FAILS)
     async with single.shared() as connection:
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
-            await connection.fetch(f"SELECT title FROM {ash.schema}.todos")
+            await connection.fetch(f"SELECT first_name FROM {ash.schema}.users")
     async with single.tenant(ash.schema) as transaction:
         with pytest.raises(asyncpg.DivisionByZeroError):
             async with transaction.savepoint():
-                await transaction.fetch(ADD_TITLE, title="undone")
+                await transaction.fetch(ADD_NAME, name="undone")
                 await transaction.fetch(FAILS)
-        assert [row["title"] for row in await transaction.fetch(TITLES)] == [ash.canary]
+        assert [row["first_name"] for row in await transaction.fetch(NAMES)] == [ash.canary]
         assert (await transaction.fetch(WHO))[0][0] == ash.schema
-    assert await titles(single, birch) == [birch.canary]
+    assert await names(single, birch) == [birch.canary]
     assert await backend(single) == before
 
 
 async def test_what_a_savepoint_keeps_is_committed(single: Database, residents: list[Resident]) -> None:
     ash = residents[0]
     async with single.tenant(ash.schema) as transaction, transaction.savepoint():
-        await transaction.fetch(ADD_TITLE, title="kept")
+        await transaction.fetch(ADD_NAME, name="kept")
         with pytest.raises(asyncpg.DivisionByZeroError):
             async with transaction.savepoint():
-                await transaction.fetch(ADD_TITLE, title="undone")
+                await transaction.fetch(ADD_NAME, name="undone")
                 await transaction.fetch(FAILS)
-    assert await titles(single, ash) == [ash.canary, "kept"]
+    assert await names(single, ash) == [ash.canary, "kept"]
 
 
 async def test_a_swallowed_failure_cannot_look_like_a_commit(
@@ -115,39 +114,39 @@ async def test_a_swallowed_failure_cannot_look_like_a_commit(
 
     with pytest.raises(LostError):
         async with single.tenant(ash.schema) as transaction:
-            await transaction.fetch(ADD_TITLE, title="lost")
+            await transaction.fetch(ADD_NAME, name="lost")
             await swallow(transaction)
     with pytest.raises(LostError):
         async with single.tenant(ash.schema) as transaction:
-            await transaction.fetch(ADD_TITLE, title="lost")
+            await transaction.fetch(ADD_NAME, name="lost")
             await swallow(transaction)
             with pytest.raises(LostError):
                 async with transaction.savepoint():
                     pass  # a savepoint begun too late heals nothing
     with pytest.raises(LostError):
         async with single.tenant(ash.schema) as transaction:
-            await transaction.fetch(ADD_TITLE, title="lost")
+            await transaction.fetch(ADD_NAME, name="lost")
             connection = await transaction.as_login()
             with pytest.raises(asyncpg.UndefinedTableError):
                 await connection.execute("SELECT FROM shared.nothing")
     async with single.tenant(ash.schema) as transaction:
         with pytest.raises(LostError):
             async with transaction.savepoint():
-                await transaction.fetch(ADD_TITLE, title="undone")
+                await transaction.fetch(ADD_NAME, name="undone")
                 await swallow(transaction)
-        await transaction.fetch(ADD_TITLE, title="kept")
-    assert await titles(single, ash) == [ash.canary, "kept"]
+        await transaction.fetch(ADD_NAME, name="kept")
+    assert await names(single, ash) == [ash.canary, "kept"]
 
 
 async def test_a_query_after_commit_fails_closed(single: Database, residents: list[Resident]) -> None:
     ash, birch, *_ = residents
     async with single.tenant(ash.schema) as transaction:
-        assert await transaction.fetchval(TITLES) == ash.canary
+        assert await transaction.fetchval(NAMES) == ash.canary
     with pytest.raises(asyncpg.InterfaceError):
-        await transaction.fetch(TITLES)
+        await transaction.fetch(NAMES)
     async with single.tenant(birch.schema):
         with pytest.raises(asyncpg.InterfaceError):
-            await transaction.fetch(TITLES)
+            await transaction.fetch(NAMES)
 
 
 async def test_the_login_after_the_tenant_has_nothing_of_the_tenant(
@@ -158,7 +157,7 @@ async def test_the_login_after_the_tenant_has_nothing_of_the_tenant(
         async with single.tenant(ash.schema) as transaction:
             connection = await transaction.as_login()
             assert await connection.fetchval("SELECT count(*) FROM shared.tenants") == len(residents)
-            await transaction.fetch(TITLES)
+            await transaction.fetch(NAMES)
 
 
 async def test_nested_transactions_of_two_tenants_do_not_mix(
@@ -166,8 +165,8 @@ async def test_nested_transactions_of_two_tenants_do_not_mix(
 ) -> None:
     ash, birch, *_ = residents
     async with several.tenant(ash.schema) as outer, several.tenant(birch.schema) as inner:
-        assert await inner.fetchval(TITLES) == birch.canary
-        assert await outer.fetchval(TITLES) == ash.canary
+        assert await inner.fetchval(NAMES) == birch.canary
+        assert await outer.fetchval(NAMES) == ash.canary
         assert (await outer.fetch(WHO))[0][0] == ash.schema
         assert (await inner.fetch(WHO))[0][0] == birch.schema
 
@@ -179,8 +178,8 @@ async def test_where_there_is_but_one_connection_nesting_is_refused_in_time(
     database = await Database.connect(config.require("database_url"), size=1, acquire_timeout=0.1)
     async with database.tenant(ash.schema) as transaction:
         with pytest.raises(UnavailableError):
-            await titles(database, birch)
-        assert await transaction.fetchval(TITLES) == ash.canary
+            await names(database, birch)
+        assert await transaction.fetchval(NAMES) == ash.canary
     await database.close()
 
 
@@ -239,8 +238,8 @@ async def test_a_poisoned_connection_is_dropped_and_the_next_request_is_served(
     await raw.execute(poison.format(ash=ash.schema, birch=birch.schema))
     await pool.release(raw)
     with pytest.raises(PoisonedError):
-        await titles(database, birch)
-    assert await titles(database, birch) == [birch.canary]
+        await names(database, birch)
+    assert await names(database, birch) == [birch.canary]
     async with database.shared() as connection:
         assert await connection.fetchval("SELECT pg_backend_pid()") != before
 
@@ -269,7 +268,7 @@ async def test_release_takes_role_settings_locks_and_transaction_off_a_connectio
     await raw.execute("BEGIN; DECLARE c CURSOR WITH HOLD FOR SELECT 1; COMMIT; BEGIN")
     await single._pool.release(raw)
     assert await backend(single) == before
-    assert await titles(single, birch) == [birch.canary]
+    assert await names(single, birch) == [birch.canary]
     async with single.shared() as connection:
         left = await connection.fetchrow(
             "SELECT current_setting('role') AS role, current_setting('search_path') AS path,"
@@ -285,9 +284,9 @@ async def test_interleaved_tasks_of_six_tenants_see_their_own_canary_only(
 ) -> None:
     async def read(resident: Resident) -> list[str]:
         async with several.tenant(resident.schema) as transaction:
-            first = [row["title"] for row in await transaction.fetch(TITLES)]
+            first = [row["first_name"] for row in await transaction.fetch(NAMES)]
             await asyncio.sleep(0)
-            return first + [row["title"] for row in await transaction.fetch(TITLES)]
+            return first + [row["first_name"] for row in await transaction.fetch(NAMES)]
 
     tasks = [(resident, asyncio.create_task(read(resident))) for resident in residents for _ in range(50)]
     random.Random(5).shuffle(tasks)
@@ -307,7 +306,7 @@ async def test_requests_cancelled_anywhere_never_show_a_foreign_row_nor_leave_a_
             rows = await transaction.fetch(SLEEPS, seconds=seconds)
             who = (await transaction.fetch(WHO))[0]
             assert (who[0], who[1]) == (resident.schema, "tenantry_app")
-            seen.append((resident, [row["title"] for row in rows]))
+            seen.append((resident, [row["first_name"] for row in rows]))
 
     async def look_up() -> None:
         async with several.shared() as connection:
@@ -339,7 +338,7 @@ async def test_requests_cancelled_anywhere_never_show_a_foreign_row_nor_leave_a_
     assert all(rows == [resident.canary] for resident, rows in seen)
     # Nothing is left in a transaction, and every connection serves whoever comes next.
     for resident in residents:
-        assert await titles(several, resident) == [resident.canary]
+        assert await names(several, resident) == [resident.canary]
     left = await superuser.fetchval(
         "SELECT count(*) FROM pg_stat_activity WHERE usename = 'tenantry_app' AND state LIKE 'idle in%'"
         " AND datname = current_database()"
@@ -372,7 +371,7 @@ async def test_cancelled_in_the_rollback_the_connection_is_not_used_again(
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-    assert await titles(single, birch) == [birch.canary]
+    assert await names(single, birch) == [birch.canary]
     assert await backend(single) != before
 
 
@@ -395,12 +394,12 @@ async def test_a_migration_under_a_prepared_statement_fails_no_request(
     ash, birch, *_ = residents
     before = await backend(single)
     for length in (600, 700):
-        assert await titles(single, ash) == [ash.canary]
-        await owner.execute(f"ALTER TABLE {ash.schema}.todos ALTER COLUMN title TYPE varchar({length})")
-        assert await titles(single, ash) == [ash.canary]
-        assert await titles(single, birch) == [birch.canary]
-    await owner.execute(f"ALTER TABLE {ash.schema}.todos ADD COLUMN note text")
-    assert await titles(single, ash) == [ash.canary]
+        assert await names(single, ash) == [ash.canary]
+        await owner.execute(f"ALTER TABLE {ash.schema}.users ALTER COLUMN first_name TYPE varchar({length})")
+        assert await names(single, ash) == [ash.canary]
+        assert await names(single, birch) == [birch.canary]
+    await owner.execute(f"ALTER TABLE {ash.schema}.users ADD COLUMN note text")
+    assert await names(single, ash) == [ash.canary]
     assert await backend(single) == before
 
 
@@ -410,17 +409,17 @@ async def test_a_migration_between_two_statements_fails_the_request_at_most_once
     """What ran before would be lost by beginning again, so the request fails, undone, and can be repeated."""
     ash = residents[0]
 
-    async def rename() -> None:
+    async def add(name: str) -> None:
         async with single.tenant(ash.schema) as transaction:
             await transaction.fetchval(WHO)
-            await transaction.fetch(ADD_TITLE, title="once")
+            await transaction.fetch(ADD_NAME, name=name)
 
-    await rename()
-    await owner.execute(f"ALTER TABLE {ash.schema}.todos ALTER COLUMN title TYPE varchar(600)")
+    await add("before")
+    await owner.execute(f"ALTER TABLE {ash.schema}.users ALTER COLUMN first_name TYPE varchar(600)")
     with pytest.raises(asyncpg.InvalidCachedStatementError):
-        await rename()
-    await rename()
-    assert await titles(single, ash) == [ash.canary, "once", "once"]
+        await add("after")
+    await add("after")
+    assert await names(single, ash) == [ash.canary, "before", "after"]
 
 
 async def test_over_http_a_migration_under_load_answers_503_at_worst(
@@ -429,13 +428,15 @@ async def test_over_http_a_migration_under_load_answers_503_at_worst(
     ash = residents[0]
     async with serving(config) as api:
         for length in (510, 520, 530):
-            await api.get("/todos", headers=ash.headers)
-            await owner.execute(f"ALTER TABLE {ash.schema}.todos ALTER COLUMN title TYPE varchar({length})")
-            answer = await api.get("/todos", headers=ash.headers)
+            await api.get("/users", headers=ash.headers)
+            await owner.execute(
+                f"ALTER TABLE {ash.schema}.users ALTER COLUMN first_name TYPE varchar({length})"
+            )
+            answer = await api.get("/users", headers=ash.headers)
             if answer.status_code != 200:
                 problem(answer, 503, "unavailable")
-            again = await api.get("/todos", headers=ash.headers)
-            assert [todo["title"] for todo in again.json()["items"]] == [ash.canary]
+            again = await api.get("/users", headers=ash.headers)
+            assert [user["first_name"] for user in again.json()["items"]] == [ash.canary]
 
 
 async def test_the_preamble_is_one_message_with_tripwire_and_role(

@@ -1,7 +1,7 @@
 """Whatever happens to tenants, keys and requests, and in whatever order: nobody sees another's row.
 
-A Hypothesis state machine on a running API and provisioner. Each tenant has a to-do whose title stands
-nowhere else; no answer to a key ever holds the title of a tenant that is not the key's.
+A Hypothesis state machine on a running API and provisioner. Each tenant has a user and a role whose name
+stands nowhere else; no answer to a key ever holds the name of a tenant that is not the key's.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ from db.tenants.states import TenantStatus
 from tests.support import Client, eventually, provisioning, serving, sign_up
 
 T = TypeVar("T")
-METHODS = st.sampled_from(["list", "read", "search", "write", "status"])
+METHODS = st.sampled_from(["list", "read", "roles", "write", "status"])
 NUMBERS = st.integers(0, 1_000_000)
 
 
@@ -40,7 +40,7 @@ class Known(msgspec.Struct):
     id: Any
     slug: str
     canary: str
-    todo_id: int
+    user_id: int
     status: TenantStatus = "active"
 
 
@@ -146,7 +146,7 @@ class Tenants(RuleBasedStateMachine):
     @rule(which=NUMBERS, named=NUMBERS, method=METHODS)
     def ask(self, which: int, named: int, method: str) -> None:
         key, other = self.keys[which % len(self.keys)], self.tenants[named % len(self.tenants)]
-        self.check(key, self.world.run(self.request(key, other.slug, other.todo_id, method)))
+        self.check(key, self.world.run(self.request(key, other.slug, other.user_id, method)))
 
     @rule(which=NUMBERS)
     def ask_for_ones_own(self, which: int) -> None:
@@ -154,7 +154,7 @@ class Tenants(RuleBasedStateMachine):
         served = key.live and key.tenant.status == "active"
 
         async def settled() -> bool:
-            answer = await self.request(key, key.tenant.slug, key.tenant.todo_id, "read")
+            answer = await self.request(key, key.tenant.slug, key.tenant.user_id, "read")
             self.check(key, answer)
             assert (answer.status_code == 200) is served, answer.text
             return not served or key.tenant.canary in answer.text
@@ -183,8 +183,12 @@ class Tenants(RuleBasedStateMachine):
     async def signed_up(self, slug: str) -> tuple[Known, str]:
         made = await sign_up(self.world.api, slug)
         canary = f"canary{secrets.token_hex(8)}"
-        answer = await self.world.api.post("/todos", headers=made.headers, json={"title": canary})
-        assert answer.status_code == 201, answer.text
+        for path, body in (
+            ("/roles", {"role_name": canary}),
+            ("/users", {"email": f"{canary}@example.com", "first_name": canary}),
+        ):
+            answer = await self.world.api.post(path, headers=made.headers, json=body)
+            assert answer.status_code == 201, answer.text
         return Known(made.id, slug, canary, answer.json()["id"]), made.key
 
     async def move(self, tenant: Known, to: TenantStatus) -> None:
@@ -213,24 +217,24 @@ class Tenants(RuleBasedStateMachine):
             )
         return fresh.text
 
-    async def request(self, key: Key, slug: str, todo_id: int, method: str) -> httpx.Response:
+    async def request(self, key: Key, slug: str, user_id: int, method: str) -> httpx.Response:
         api = self.world.api
         headers = {"tenant": slug, "authorization": f"Bearer {key.text}"}
         match method:
             case "list":
-                return await api.get("/todos", headers=headers)
-            case "search":
-                return await api.get("/todos", headers=headers, params={"q": "canary"})
+                return await api.get("/users", headers=headers)
+            case "roles":
+                return await api.get("/roles", headers=headers)
             case "read":
-                return await api.get(f"/todos/{todo_id}", headers=headers)
+                return await api.get(f"/users/{user_id}", headers=headers)
             case "write":
-                return await api.patch(f"/todos/{todo_id}", headers=headers, json={"done": True})
+                return await api.patch(f"/users/{user_id}", headers=headers, json={"last_name": "Baker"})
             case _:
                 return await api.get(f"/tenants/{slug}", headers=headers)
 
     async def storm(self, keys: list[Key], turns: int) -> list[tuple[Key, httpx.Response]]:
         tasks = [
-            asyncio.create_task(self.request(key, key.tenant.slug, key.tenant.todo_id, "list"))
+            asyncio.create_task(self.request(key, key.tenant.slug, key.tenant.user_id, "list"))
             for key in keys
         ]
         for _ in range(turns):
