@@ -27,7 +27,7 @@ from db.server import roles
 from db.settings import Settings
 from db.tenants import permissions, registry, states, tokens
 from db.tenants.states import TenantStatus
-from tests.support import Client, eventually, provisioning, serving, sign_up
+from tests.support import Client, Tenant, eventually, provisioning, serving, sign_up
 
 T = TypeVar("T")
 METHODS = st.sampled_from(["list", "read", "roles", "write", "status"])
@@ -183,13 +183,14 @@ class Tenants(RuleBasedStateMachine):
     async def signed_up(self, slug: str) -> tuple[Known, str]:
         made = await sign_up(self.world.api, slug)
         canary = f"canary{secrets.token_hex(8)}"
-        for path, body in (
-            ("/roles", {"role_name": canary}),
-            ("/users", {"email": f"{canary}@example.com", "first_name": canary}),
-        ):
-            answer = await self.world.api.post(path, headers=made.headers, json=body)
-            assert answer.status_code == 201, answer.text
-        return Known(made.id, slug, canary, answer.json()["id"]), made.key
+        await self.add(made, "/roles", role_name=canary)
+        user_id = await self.add(made, "/users", first_name=canary, email=f"{canary}@example.com")
+        return Known(made.id, slug, canary, user_id), made.key
+
+    async def add(self, tenant: Tenant, path: str, **fields: str) -> int:
+        answer = await self.world.api.post(path, headers=tenant.headers, json=fields)
+        assert answer.status_code == 201, answer.text
+        return int(answer.json()["id"])
 
     async def move(self, tenant: Known, to: TenantStatus) -> None:
         async with self.world.owner.transaction():
