@@ -44,7 +44,7 @@ async def test_the_secret_gets_the_first_key_which_may_everything(
     assert set(answer.json()) == {"api_key"}
     tenant = Tenant("", claimable, answer.json()["api_key"])
     await becomes(api, tenant, "active")
-    assert (await api.post("/todos", headers=tenant.headers, json={"title": "Bake"})).status_code == 201
+    assert (await api.post("/roles", headers=tenant.headers, json={"role_name": "Baker"})).status_code == 201
     assert (await api.get("/keys", headers=tenant.headers)).status_code == 200
     entry = await owner.fetchrow("SELECT * FROM shared.audit_log WHERE action = 'tenant.claim'")
     assert entry is not None

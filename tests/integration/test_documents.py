@@ -18,11 +18,11 @@ async def test_scalar_and_swagger_are_public(api: Client) -> None:
 async def test_every_operation_documents_its_problems(api: Client) -> None:
     document = (await api.get("/schema/openapi.json")).json()
     assert document["openapi"].startswith("3.1")
-    listed = document["paths"]["/todos"]["get"]
+    listed = document["paths"]["/users"]["get"]
     assert {"200", "400", "401", "403", "500", "503"} <= set(listed["responses"])
     assert "application/problem+json" in listed["responses"]["403"]["content"]
     assert listed["security"] == [{"token": []}]
-    assert "413" in document["paths"]["/todos"]["post"]["responses"]
+    assert "413" in document["paths"]["/users"]["post"]["responses"]
 
 
 def test_every_route_declares_who_may_call_it(config: Settings) -> None:

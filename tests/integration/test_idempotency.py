@@ -42,9 +42,9 @@ async def test_a_lost_answers_key_is_replaced_while_nobody_has_used_it(
     assert lost["api_key"] != kept["api_key"]
     tenant = Tenant(kept["id"], kept["slug"], kept["api_key"])
     await becomes(api, tenant, "active")
-    assert (await api.get("/todos", headers=tenant.headers)).status_code == 200
+    assert (await api.get("/users", headers=tenant.headers)).status_code == 200
     gone = Tenant(lost["id"], lost["slug"], lost["api_key"])
-    problem(await api.get("/todos", headers=gone.headers), 401, "unauthenticated")
+    problem(await api.get("/users", headers=gone.headers), 401, "unauthenticated")
 
 
 async def test_a_used_key_is_neither_replaced_nor_shown(

@@ -21,15 +21,15 @@ async def listed(api: Client, tenant: Tenant) -> list[dict[str, Any]]:
 
 
 async def test_a_key_is_shown_once_and_works(api: Client, tenant: Tenant, owner: asyncpg.Connection) -> None:
-    made = await api.post("/keys", headers=tenant.headers, json={"name": "till", "scopes": ["todos:read"]})
+    made = await api.post("/keys", headers=tenant.headers, json={"name": "till", "scopes": ["users:read"]})
     assert made.status_code == 201
     body = made.json()
     till = Tenant(tenant.id, tenant.slug, body["api_key"])
     assert body["api_key"].startswith("tnt_")
-    assert (await api.get("/todos", headers=till.headers)).status_code == 200
-    problem(await api.post("/todos", headers=till.headers, json={"title": "x"}), 403, "forbidden")
+    assert (await api.get("/users", headers=till.headers)).status_code == 200
+    problem(await api.post("/users", headers=till.headers, json={"email": "x@example.com"}), 403, "forbidden")
     first, second = await listed(api, tenant)
-    assert (first["name"], second["name"], second["scopes"]) == ("first key", "till", ["todos:read"])
+    assert (first["name"], second["name"], second["scopes"]) == ("first key", "till", ["users:read"])
     assert second["id"] == body["id"]
     secret = body["api_key"].split("_")[2]
     assert secret not in (await api.get("/keys", headers=tenant.headers)).text
@@ -38,41 +38,41 @@ async def test_a_key_is_shown_once_and_works(api: Client, tenant: Tenant, owner:
 
 
 async def test_two_keys_live_side_by_side_and_the_old_one_can_go(api: Client, tenant: Tenant) -> None:
-    fresh = await key_with(api, tenant, "keys:read", "keys:write", "todos:read")
+    fresh = await key_with(api, tenant, "keys:read", "keys:write", "users:read")
     for who in (tenant, fresh):
-        assert (await api.get("/todos", headers=who.headers)).status_code == 200
+        assert (await api.get("/users", headers=who.headers)).status_code == 200
     old = (await listed(api, fresh))[0]["id"]
     assert (await api.delete(f"/keys/{old}", headers=fresh.headers)).status_code == 204
-    problem(await api.get("/todos", headers=tenant.headers), 401, "unauthenticated")
-    assert (await api.get("/todos", headers=fresh.headers)).status_code == 200
+    problem(await api.get("/users", headers=tenant.headers), 401, "unauthenticated")
+    assert (await api.get("/users", headers=fresh.headers)).status_code == 200
     assert [key["name"] for key in await listed(api, fresh)] == ["narrow"]
     problem(await api.delete(f"/keys/{old}", headers=fresh.headers), 404, "not-found")
 
 
 async def test_a_revoked_key_ends_on_every_worker(api: Client, tenant: Tenant, config: Settings) -> None:
-    till = await key_with(api, tenant, "todos:read")
+    till = await key_with(api, tenant, "users:read")
     async with serving(config) as other:
-        assert (await other.get("/todos", headers=till.headers)).status_code == 200
+        assert (await other.get("/users", headers=till.headers)).status_code == 200
         assert (
             await api.delete(f"/keys/{till.key.split('_')[1]}", headers=tenant.headers)
         ).status_code == 204
-        problem(await api.get("/todos", headers=till.headers), 401, "unauthenticated")
+        problem(await api.get("/users", headers=till.headers), 401, "unauthenticated")
 
         async def ended() -> bool:
-            return (await other.get("/todos", headers=till.headers)).status_code == 401
+            return (await other.get("/users", headers=till.headers)).status_code == 401
 
         await eventually(ended, within=2, what="the key's end on the other worker")
 
 
 async def test_without_scopes_a_key_permits_what_its_maker_may(api: Client, tenant: Tenant) -> None:
-    narrow = await key_with(api, tenant, "keys:write", "todos:read")
+    narrow = await key_with(api, tenant, "keys:write", "users:read")
     made = await api.post("/keys", headers=narrow.headers, json={"name": "copy"})
-    assert sorted(made.json()["scopes"]) == ["keys:write", "todos:read"]
+    assert sorted(made.json()["scopes"]) == ["keys:write", "users:read"]
 
 
 async def test_nobody_makes_a_key_that_may_more_than_they(api: Client, staffed: Tenant) -> None:
-    narrow = await key_with(api, staffed, "keys:write", "todos:read")
-    wider = {"name": "wide", "scopes": ["todos:read", "todos:write"]}
+    narrow = await key_with(api, staffed, "keys:write", "users:read")
+    wider = {"name": "wide", "scopes": ["users:read", "users:write"]}
     problem(await api.post("/keys", headers=narrow.headers, json=wider), 403, "forbidden")
     await hire(api, staffed, "bob@example.com", "ADMIN")
     bob = await log_in(api, "bob@example.com")
@@ -82,7 +82,7 @@ async def test_nobody_makes_a_key_that_may_more_than_they(api: Client, staffed: 
         f"/permissions/{await permission_id(api, staffed, 'keys:write')}"
     )
     assert (await api.put(link, headers=staffed.headers)).status_code == 204
-    made = await api.post("/keys", headers=bob.headers, json={"name": "till", "scopes": ["todos:read"]})
+    made = await api.post("/keys", headers=bob.headers, json={"name": "till", "scopes": ["users:read"]})
     assert made.status_code == 201
     roles = {"name": "roles", "scopes": ["roles:write"]}
     problem(await api.post("/keys", headers=bob.headers, json=roles), 403, "forbidden")
@@ -94,10 +94,10 @@ async def test_a_key_expires(api: Client, tenant: Tenant) -> None:
         "/keys", headers=tenant.headers, json={"name": "brief", "expires_at": soon.isoformat()}
     )
     brief = Tenant(tenant.id, tenant.slug, made.json()["api_key"])
-    assert (await api.get("/todos", headers=brief.headers)).status_code == 200
+    assert (await api.get("/users", headers=brief.headers)).status_code == 200
 
     async def ended() -> bool:
-        return (await api.get("/todos", headers=brief.headers)).status_code == 401
+        return (await api.get("/users", headers=brief.headers)).status_code == 401
 
     await eventually(ended, within=5, what="the key's end")
     assert datetime.now(UTC) >= soon
@@ -123,7 +123,7 @@ async def test_keys_of_one_tenant_are_nothing_to_another(
     mine = (await listed(api, tenant))[0]["id"]
     problem(await api.delete(f"/keys/{mine}", headers=other.headers), 404, "not-found")
     assert mine not in [key["id"] for key in await listed(api, other)]
-    assert (await api.get("/todos", headers=tenant.headers)).status_code == 200
+    assert (await api.get("/users", headers=tenant.headers)).status_code == 200
 
 
 async def test_the_list_goes_on_where_the_page_before_ended(api: Client, tenant: Tenant) -> None:
@@ -159,7 +159,7 @@ async def test_malformed_keys_are_refused(api: Client, tenant: Tenant, body: dic
 async def test_use_is_noted_without_a_write_for_each_request(
     api: Client, tenant: Tenant, owner: asyncpg.Connection
 ) -> None:
-    till = await key_with(api, tenant, "todos:read")
+    till = await key_with(api, tenant, "users:read")
     key_id = till.key.split("_")[1]
 
     async def state() -> tuple[datetime | None, str]:
@@ -170,11 +170,11 @@ async def test_use_is_noted_without_a_write_for_each_request(
         return row["last_used_at"], row["xmin"]
 
     assert (await state())[0] is None
-    assert (await api.get("/todos", headers=till.headers)).status_code == 200
+    assert (await api.get("/users", headers=till.headers)).status_code == 200
     first = await state()
     assert first[0] is not None
     for _ in range(10):
-        await api.get("/todos", headers=till.headers)
+        await api.get("/users", headers=till.headers)
     assert await state() == first
 
 
@@ -184,7 +184,7 @@ async def test_later_uses_are_noted_together(config: Settings) -> None:
     owner = await asyncpg.connect(config.require("owner_database_url"))
     await owner.execute("UPDATE shared.access_tokens SET last_used_at = now() - interval '1 day'")
     async with serving(config) as api:  # a worker writes what it noted when it stops, at the latest
-        assert (await api.get("/todos", headers=tenant.headers)).status_code == 200
+        assert (await api.get("/users", headers=tenant.headers)).status_code == 200
     last: datetime = await owner.fetchval("SELECT last_used_at FROM shared.access_tokens")
     await owner.close()
     assert datetime.now(UTC) - last < timedelta(minutes=1)
@@ -193,7 +193,7 @@ async def test_later_uses_are_noted_together(config: Settings) -> None:
 async def test_changes_are_audited_without_secrets(
     api: Client, tenant: Tenant, owner: asyncpg.Connection
 ) -> None:
-    till = await key_with(api, tenant, "todos:read")
+    till = await key_with(api, tenant, "users:read")
     key_id = till.key.split("_")[1]
     await api.delete(f"/keys/{key_id}", headers=tenant.headers)
     rows = await owner.fetch(

@@ -13,8 +13,8 @@ from tests.people import ADMIN, log_in
 from tests.support import Client, Service, Tenant, eventually, problem, provisioning, serving, sign_up
 
 
-async def todos(api: Client, tenant: Tenant) -> httpx.Response:
-    return await api.get("/todos", headers=tenant.headers)
+async def users(api: Client, tenant: Tenant) -> httpx.Response:
+    return await api.get("/users", headers=tenant.headers)
 
 
 async def two_tenants(config: Settings) -> tuple[Tenant, Tenant]:
@@ -27,12 +27,12 @@ async def test_a_token_has_so_many_requests_a_minute_and_its_neighbours_theirs(c
     bakery, florist = await two_tenants(config)
     async with serving(replace(config, rate_limit_per_minute=5)) as api:
         ann = await log_in(api)
-        assert [(await todos(api, bakery)).status_code for _ in range(5)] == [200] * 5
-        refused = await todos(api, bakery)
+        assert [(await users(api, bakery)).status_code for _ in range(5)] == [200] * 5
+        refused = await users(api, bakery)
         problem(refused, 429, "too-many-requests")
         assert int(refused.headers["retry-after"]) in range(1, 13)
-        assert (await todos(api, florist)).status_code == 200
-        assert (await api.get("/todos", headers=ann.headers)).status_code == 200
+        assert (await users(api, florist)).status_code == 200
+        assert (await api.get("/users", headers=ann.headers)).status_code == 200
 
 
 async def test_what_is_refused_for_other_reasons_counts_too(config: Settings) -> None:
@@ -40,8 +40,8 @@ async def test_what_is_refused_for_other_reasons_counts_too(config: Settings) ->
     async with serving(replace(config, rate_limit_per_minute=2)) as api:
         for _ in range(2):
             foreign = {**bakery.headers, "tenant": florist.slug}
-            problem(await api.get("/todos", headers=foreign), 403, "tenant-forbidden")
-        problem(await todos(api, bakery), 429, "too-many-requests")
+            problem(await api.get("/users", headers=foreign), 403, "tenant-forbidden")
+        problem(await users(api, bakery), 429, "too-many-requests")
 
 
 async def test_operators_are_not_slowed_down(config: Settings, operator_token: str) -> None:
@@ -96,17 +96,17 @@ async def test_a_tenant_has_so_many_requests_at_once_and_its_neighbours_theirs(
     bakery, florist = await two_tenants(config)
     schema = await schema_of(owner, bakery)
     async with serving(replace(config, concurrent_requests=2)) as api:
-        assert (await todos(api, bakery)).status_code == 200
+        assert (await users(api, bakery)).status_code == 200
         async with owner.transaction():
-            await owner.execute(f"LOCK TABLE {schema}.todos IN ACCESS EXCLUSIVE MODE")
-            stuck = [asyncio.create_task(todos(api, bakery)) for _ in range(2)]
+            await owner.execute(f"LOCK TABLE {schema}.users IN ACCESS EXCLUSIVE MODE")
+            stuck = [asyncio.create_task(users(api, bakery)) for _ in range(2)]
             await eventually(lambda: two_waiting(superuser), within=2, what="two requests that wait")
-            refused = await todos(api, bakery)
+            refused = await users(api, bakery)
             problem(refused, 429, "too-many-requests")
             assert int(refused.headers["retry-after"]) > 0
-            assert (await todos(api, florist)).status_code == 200
+            assert (await users(api, florist)).status_code == 200
         assert [answer.status_code for answer in await asyncio.gather(*stuck)] == [200, 200]
-        assert (await todos(api, bakery)).status_code == 200
+        assert (await users(api, bakery)).status_code == 200
 
 
 async def two_waiting(superuser: asyncpg.Connection) -> bool:
@@ -116,20 +116,21 @@ async def two_waiting(superuser: asyncpg.Connection) -> bool:
 async def test_a_request_past_its_deadline_is_undone_and_its_connection_is_gone(
     config: Settings, owner: asyncpg.Connection, superuser: asyncpg.Connection
 ) -> None:
-    bakery, _ = await two_tenants(config)
-    schema = await schema_of(owner, bakery)
+    _, florist = await two_tenants(config)
+    schema = await schema_of(owner, florist)
+    late = {"email": "late@example.com"}
     async with serving(replace(config, request_deadline=0.5)) as api:
-        assert (await todos(api, bakery)).status_code == 200
+        assert (await users(api, florist)).status_code == 200
         async with owner.transaction():
-            await owner.execute(f"LOCK TABLE {schema}.todos IN ACCESS EXCLUSIVE MODE")
+            await owner.execute(f"LOCK TABLE {schema}.users IN ACCESS EXCLUSIVE MODE")
             began = time.monotonic()
-            answer = await api.post("/todos", headers=bakery.headers, json={"title": "Too late"})
+            answer = await api.post("/users", headers=florist.headers, json=late)
             problem(answer, 503, "deadline")
             assert int(answer.headers["retry-after"]) > 0
             assert time.monotonic() - began < 1.5  # well before the statement's own time-out
         await eventually(lambda: none_waiting(superuser), within=5, what="the statement's end")
-        assert (await todos(api, bakery)).json()["items"] == []
-        made = await api.post("/todos", headers=bakery.headers, json={"title": "In time"})
+        assert (await users(api, florist)).json()["items"] == []
+        made = await api.post("/users", headers=florist.headers, json=late)
         assert made.status_code == 201
 
 
@@ -145,6 +146,6 @@ async def test_requests_that_were_cut_off_no_longer_count(
     async with serving(replace(config, request_deadline=0.3, concurrent_requests=1)) as api:
         for _ in range(3):
             async with owner.transaction():
-                await owner.execute(f"LOCK TABLE {schema}.todos IN ACCESS EXCLUSIVE MODE")
-                problem(await todos(api, bakery), 503, "deadline")
-            assert (await todos(api, bakery)).status_code == 200
+                await owner.execute(f"LOCK TABLE {schema}.users IN ACCESS EXCLUSIVE MODE")
+                problem(await users(api, bakery), 503, "deadline")
+            assert (await users(api, bakery)).status_code == 200
