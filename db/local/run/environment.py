@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-PROJECT = Path(__file__).resolve().parents[2]
+from db.settings import PROJECT
+
 EMBEDDED = "embedded"
 
 # `make run` is a trial ground: anybody may sign up, nobody is slowed down. What the user sets wins.

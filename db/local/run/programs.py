@@ -4,8 +4,9 @@ import sys
 
 from db.local.processes.process import Process
 from db.local.processes.waiting import LOOPBACK
-from db.local.run.environment import PROJECT, Configuration
+from db.local.run.environment import Configuration
 from db.local.run.home import Home
+from db.settings import PROJECT
 
 _API_GRACE, _PROVISIONER_GRACE = 15.0, 30.0  # seconds; above what each allows itself
 _WORKER_GRACE = 10
