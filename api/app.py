@@ -1,4 +1,4 @@
-"""The API's composition root: ``create_app()``."""
+"""The API's composition root: ``create_app()`` puts routes, middleware and resources together."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -70,13 +70,14 @@ ABOUT_ITSELF: Final[list[ControllerRouterHandler]] = [
 
 
 def create_app(config: Settings | None = None) -> Litestar:
-    """Make the application.
+    """Return the application.
 
     Args:
-        config: settings; read from the environment by default. `database_url` is needed once it starts.
+        config: the settings; read from the environment by default. `database_url` is required when the
+            application starts, not before.
 
     Raises:
-        SettingsError: a setting has a value that it cannot have.
+        SettingsError: a setting has an invalid value.
     """
     config = config or settings.load()
     logs.configure(config.log_format, config.log_level)
@@ -113,7 +114,7 @@ def create_app(config: Settings | None = None) -> Litestar:
 
 @asynccontextmanager
 async def _resources(config: Settings, app: Litestar) -> AsyncIterator[None]:
-    """Open what requests need, while the application runs."""
+    """Open the database connections and background tasks, and close them when the application stops."""
     url = config.require("database_url")
     database = await Database.connect(url, size=config.pool_size, acquire_timeout=config.acquire_timeout)
     directory = Directory(database, url, ttl=config.cache_ttl)

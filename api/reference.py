@@ -1,4 +1,4 @@
-"""The generated part of the documentation: ``python -m api.reference`` writes ``docs/reference.md``."""
+"""Generates the reference page: ``python -m api.reference`` writes ``docs/reference.md``."""
 
 import sys
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ PAGE = PROJECT / "docs" / "reference.md"
 
 
 def render() -> str:
-    """Return the page."""
+    """Return the text of the page."""
     return "\n".join([*_head(), *_settings(), *_problems(), *_messages()]) + "\n"
 
 

@@ -1,1 +1,1 @@
-"""``/cc``, the control center: what operators see and do. One file a resource."""
+"""``/cc``, the control center: routes for operators. One file per resource."""

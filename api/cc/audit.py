@@ -1,4 +1,4 @@
-"""``/cc/audit``: who did what."""
+"""``/cc/audit``: the audit log, which says who did what."""
 
 from typing import Annotated
 

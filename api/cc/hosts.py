@@ -1,4 +1,4 @@
-"""``/cc/tenants/{slug}/hosts``: host names that lead to a tenant."""
+"""``/cc/tenants/{slug}/hosts``: the host names that lead to a tenant."""
 
 from litestar import Controller, delete, put
 from litestar.params import FromPath

@@ -1,4 +1,4 @@
-"""``/cc/tenants/{slug}/keys``: keys that operators make for a tenant."""
+"""``/cc/tenants/{slug}/keys``: API keys that operators make for a tenant."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -18,7 +18,7 @@ from db.tenants.permissions import PermissionName
 
 
 class IssueIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A key for a tenant. Without scopes it permits everything; without an end it stays."""
+    """A key for a tenant. Without ``scopes`` it permits everything; without ``expires_at`` it never expires."""
 
     name: ShortName
     scopes: Annotated[list[PermissionName], Meta(min_length=1, max_length=100)] | None = None
@@ -27,7 +27,7 @@ class IssueIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class IssuedKey(msgspec.Struct, frozen=True):
-    """A new key of a tenant's. The key itself is shown this once."""
+    """A new key of a tenant. ``api_key`` is shown only this once."""
 
     id: str
     name: str

@@ -1,4 +1,4 @@
-"""``/cc/messages``: what operators see of the ledger, and do about one message."""
+"""``/cc/messages``: lists the ledger's messages, and acts on a single one."""
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
@@ -25,7 +25,7 @@ from db.ledger.states import MessageKind, MessageStatus
 
 
 class EditIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The CloudEvent as it was read, with other ``data``, or that ``data`` alone."""
+    """New data for a parked message: the whole CloudEvent with its ``data`` changed, or only the ``data``."""
 
     payload: dict[str, Any]
     reason: Reason
@@ -50,7 +50,7 @@ def _wanted(
 
 
 class MessageController(Controller):
-    """Messages: to look at, and to send again."""
+    """Read messages and send them again."""
 
     path = "/cc/messages"
     tags = ("Control center: messages",)

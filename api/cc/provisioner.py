@@ -1,4 +1,4 @@
-"""``/cc/provisioner``: to pause the provisioners, all of them at once, and to let them go on."""
+"""``/cc/provisioner``: pauses and resumes all provisioners at once."""
 
 from litestar import Controller, get, post
 from litestar.params import JSONBody
@@ -12,7 +12,10 @@ from db.ledger.pause import Pause
 
 
 class ProvisionerController(Controller):
-    """While paused, commands wait in the ledger; what is in hand is finished, and events go on."""
+    """While provisioners are paused, new commands wait in the ledger.
+
+    Commands already in hand are finished, and events are still published.
+    """
 
     path = "/cc/provisioner"
     tags = ("Control center: messages",)

@@ -1,4 +1,4 @@
-"""Reasons: why an operator does something, as routes take it; it is kept in the audit log."""
+"""Parameters and bodies that carry an operator's reason, which is kept in the audit log."""
 
 from typing import Annotated, Any, Final
 
@@ -11,16 +11,16 @@ from api.web.fields import Reason
 ReasonParameter = Annotated[Reason | None, QueryParameter(description="Why; it is kept in the audit log.")]
 
 ACT: Final[dict[str, Any]] = operator() | {"problems": ("state-conflict",)}
-"""The options of a route that the state of what it is about may not allow."""
+"""Options of an operator's route that answers ``state-conflict`` if the resource's state forbids the act."""
 
 
 class ActIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Why; it is kept in the audit log. The body may be left out."""
+    """The reason for an act; it is kept in the audit log. The body may be left out."""
 
     reason: Reason | None = None
 
 
 class ReasonIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Why; it is kept in the audit log."""
+    """The reason for an act; it is kept in the audit log."""
 
     reason: Reason

@@ -1,4 +1,4 @@
-"""``/cc/replays``: many messages sent again, at a rate, by the provisioners."""
+"""``/cc/replays``: bulk replays, in which the provisioners send many messages again at a given rate."""
 
 from typing import Annotated
 from uuid import UUID
@@ -22,11 +22,12 @@ class ReplayIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which messages to send again, how fast and why.
 
     Args:
-        filter: the list's filters, at least one of them; of what they mean, all that can be sent again.
-        reason: needed unless it is a dry run.
-        dry_run: only count them.
-        expected_count: how many there must be, or else nothing is done.
-        rate: messages a second.
+        filter: the filters of the message list, at least one; matching messages that cannot be sent again
+            are left out.
+        reason: required unless ``dry_run`` is set.
+        dry_run: only count the messages.
+        expected_count: how many messages must match; if the number differs, nothing is changed.
+        rate: messages per second, at most.
     """
 
     filter: MessageFilter
@@ -37,7 +38,7 @@ class ReplayIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ReplayController(Controller):
-    """Bulk replays."""
+    """Start, read and cancel bulk replays."""
 
     path = "/cc/replays"
     tags = ("Control center: messages",)

@@ -1,4 +1,4 @@
-"""``/cc/tenants``: the fleet, one tenant, and what operators do to it."""
+"""``/cc/tenants``: lists the fleet, shows one tenant, and changes its state."""
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -30,10 +30,10 @@ from db.tenants.timeline import Step
 
 
 class FleetTenant(msgspec.Struct, frozen=True, kw_only=True):
-    """A tenant, as the registry knows it.
+    """A tenant as the registry stores it.
 
-    ``version`` counts its changes; ``status_before`` and ``purge_after`` say to what a deleted one can be
-    restored, and until when.
+    ``version`` counts the tenant's changes. For a deleted tenant, ``status_before`` is the status that
+    restoring it brings back, and ``purge_after`` is the time until which it can be restored.
     """
 
     id: UUID
@@ -54,7 +54,7 @@ class FleetTenant(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FleetTenantDetail(FleetTenant, frozen=True, kw_only=True):
-    """A tenant with all that belongs to it: keys without their secrets, newest steps, oldest first."""
+    """A tenant with its hosts, its keys (without secrets) and its latest steps, oldest first."""
 
     hosts: list[str]
     keys: list[Key]
@@ -62,7 +62,7 @@ class FleetTenantDetail(FleetTenant, frozen=True, kw_only=True):
 
 
 class RenameIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Another slug, another name, or both. The slug before is free for others at once."""
+    """A new slug, a new name, or both. The old slug can be taken by another tenant at once."""
 
     slug: Slug | None = None
     name: Line | None = None
@@ -70,20 +70,20 @@ class RenameIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class MigrateIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where to: ``head``, a revision or the beginning of one; never one older than the tenant's."""
+    """The target: ``head``, a revision or the beginning of one. It cannot be older than the tenant's revision."""
 
     revision: Revision = "head"
     reason: Reason | None = None
 
 
 class MigrateOut(msgspec.Struct, frozen=True):
-    """The command that was written. The tenant's timeline tells how it goes."""
+    """The command that was written. The tenant's timeline shows its progress."""
 
     message_id: UUID
 
 
 class FleetController(Controller):
-    """Tenants, for operators."""
+    """List tenants, and change them."""
 
     path = "/cc/tenants"
     tags = ("Control center: tenants",)

@@ -1,1 +1,1 @@
-"""The operator's shell: commands of ``litestar``, registered by the package's entry points."""
+"""The operator's shell: subcommands of ``litestar``, registered through the package's entry points."""

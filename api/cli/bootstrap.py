@@ -1,4 +1,4 @@
-"""``litestar bootstrap``: makes an empty PostgreSQL server fit to run on."""
+"""``litestar bootstrap``: prepares an empty PostgreSQL server for Tenantry."""
 
 import secrets
 from urllib.parse import unquote, urlsplit
@@ -19,11 +19,11 @@ from db.server import rights
 )
 @shell.json_option
 def bootstrap_command(*, rotate: bool, no_harden: bool, operator: str, as_json: bool) -> None:
-    """Make logins, keepers, hardening, the shared lineage and the first operator token.
+    """Create logins, keepers, hardening, the shared lineage and the first operator token.
 
-    Needs SUPERUSER_DATABASE_URL. Passwords are taken from OWNER_DATABASE_URL and DATABASE_URL where they
-    are set; else fresh ones are made for logins that are new. What is made is printed this once. Safe to
-    repeat: existing logins keep their passwords, and a token is minted only where there is none.
+    Needs SUPERUSER_DATABASE_URL. Passwords are taken from OWNER_DATABASE_URL and DATABASE_URL if they are
+    set; otherwise new logins get fresh ones. Fresh passwords and tokens are printed only this once. Safe to
+    repeat: existing logins keep their passwords, and a token is minted only if there is none.
     """
     config = shell.configured()
     superuser_url = shell.required(config, "superuser_database_url")

@@ -1,4 +1,4 @@
-"""``litestar doctor``: finds what is missing, and says what each thing missing would allow."""
+"""``litestar doctor``: checks the installation, and says what each finding would allow."""
 
 import click
 import msgspec
@@ -14,12 +14,12 @@ from db.settings import Settings
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """Something that is not as it should be.
+    """A check that failed.
 
     Args:
-        check: what was looked at.
-        problem: what was found.
-        allows: what it would allow, or keep from working.
+        check: what was checked.
+        problem: what is wrong.
+        allows: what the problem would allow, or keep from working.
     """
 
     check: str
@@ -41,7 +41,7 @@ def doctor_command(*, as_json: bool) -> None:
 
 
 async def examine(config: Settings) -> list[Finding]:
-    """Return all findings, those of the API's login first."""
+    """Return all findings: those of the API's login first, then those of the owner if its address is set."""
     found = await shell.connected(config.require("database_url"), _app)
     if config.owner_database_url:
         found += await shell.connected(config.owner_database_url, lambda c: _owner(c, config))
@@ -68,7 +68,7 @@ async def _app(connection: Connection) -> list[Finding]:
     except version.UnsupportedServerError as error:
         found.append(Finding("server version", str(error), "a reused plan runs under another role's rights"))
     row = await connection.fetchrow(_ATTRIBUTES)
-    assert row is not None  # whoever is logged in is there
+    assert row is not None  # the current user is always in pg_roles
     found += [
         Finding("API login", f"has {attribute.removeprefix('rol')}", "more than the API ever needs")
         for attribute in ("rolsuper", "rolbypassrls", "rolcreaterole", "rolcreatedb", "rolreplication")
@@ -113,7 +113,7 @@ async def _app(connection: Connection) -> list[Finding]:
 async def _owner(connection: Connection, config: Settings) -> list[Finding]:
     found = []
     row = await connection.fetchrow(_ATTRIBUTES)
-    assert row is not None  # whoever is logged in is there
+    assert row is not None  # the current user is always in pg_roles
     if row["rolsuper"]:
         found.append(Finding("owner", "is a superuser", "a tenant's function runs with all rights"))
     if not row["rolcreaterole"]:

@@ -1,4 +1,4 @@
-"""``litestar messages``: looks at the ledger, and sends messages again."""
+"""``litestar messages``: lists and shows the ledger's messages, and sends them again."""
 
 import asyncio
 import sys
@@ -22,7 +22,7 @@ from db.session.connection import Connection
 
 _PAGE: Final = 500
 _STEP: Final = 0.1
-"""Seconds between looks at a running replay."""
+"""Seconds between two looks at a running replay."""
 
 
 @click.group("messages")
@@ -45,7 +45,7 @@ _FILTERS: Final = {
 
 
 def _filter_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the list's filters as options."""
+    """Add the filters of the message list to a command, as options."""
     for name, words in reversed(_FILTERS.items()):
         command = click.option(f"--{name.replace('_', '-')}", name, help=words)(command)
     return command
@@ -87,7 +87,7 @@ def list_(*, limit: int, as_json: bool, **given: str | None) -> None:
 @_filter_options
 @shell.json_option
 def groups(*, as_json: bool, **given: str | None) -> None:
-    """Group messages that failed alike: those that are parked, unless --status says otherwise."""
+    """Group messages by failure; only parked ones unless --status is given."""
     wanted = _filter(given)
     found = shell.act(lambda connection: lists.list_groups(connection, wanted))
     shell.show(found, as_json=as_json, text="\n".join(map(_group, found)) or "no message")
@@ -97,7 +97,7 @@ def groups(*, as_json: bool, **given: str | None) -> None:
 @click.argument("message_id", type=click.UUID)
 @shell.json_option
 def show(*, message_id: UUID, as_json: bool) -> None:
-    """Show the message MESSAGE_ID: payload, failure and timeline."""
+    """Show the message MESSAGE_ID with its payload, failures and timeline."""
     found = shell.act(partial(_read, message_id=message_id))
     shell.show(found, as_json=as_json, text=_page(found))
 
@@ -122,9 +122,9 @@ def replay(
     reason: str | None,
     as_json: bool,
 ) -> None:
-    """Send the message MESSAGE_ID again, or all that the filters mean.
+    """Send the message MESSAGE_ID again, or all messages that match the filters.
 
-    Many are sent at a rate, by the provisioners and this command; it may be interrupted, and they go on.
+    Many are sent at a rate, by the provisioners and this command; if it is interrupted, they go on.
     """
     if (message_id is None) == (not filters) or (message_id and dry_run):
         raise click.UsageError("name a message, or filters; --dry-run goes with filters")
@@ -161,7 +161,7 @@ def replay(
 @shell.needed_reason_option
 @shell.json_option
 def archive(*, message_id: UUID, reason: str, as_json: bool) -> None:
-    """Put the parked message MESSAGE_ID away."""
+    """Archive the parked message MESSAGE_ID."""
     _act(
         lambda connection: messages.archive(connection, message_id, shell.by(reason)),
         message_id,
@@ -174,7 +174,7 @@ def archive(*, message_id: UUID, reason: str, as_json: bool) -> None:
 @shell.needed_reason_option
 @shell.json_option
 def restore(*, message_id: UUID, reason: str, as_json: bool) -> None:
-    """Take the archived message MESSAGE_ID back among the parked ones."""
+    """Park the archived message MESSAGE_ID again."""
     _act(
         lambda connection: messages.restore(connection, message_id, shell.by(reason)),
         message_id,
@@ -188,9 +188,10 @@ def restore(*, message_id: UUID, reason: str, as_json: bool) -> None:
 @shell.needed_reason_option
 @shell.json_option
 def edit(*, message_id: UUID, payload: BinaryIO, reason: str, as_json: bool) -> None:
-    """Send the parked message MESSAGE_ID again with other data, as a new one; show that.
+    """Send the parked message MESSAGE_ID again with other data, as a new message; show the new one.
 
-    PAYLOAD is a file, or standard input: the CloudEvent as `show --json` has it, changed, or its data alone.
+    PAYLOAD is a file, or standard input. It holds the changed CloudEvent as `show --json` prints it, or only
+    its data.
     """
     try:
         content = msgspec.json.decode(payload.read(), type=dict[str, Any])
@@ -209,13 +210,13 @@ def edit(*, message_id: UUID, payload: BinaryIO, reason: str, as_json: bool) -> 
 @click.argument("replay_id", type=click.UUID)
 @shell.json_option
 def cancel(*, replay_id: UUID, as_json: bool) -> None:
-    """Cancel the bulk replay REPLAY_ID; what has been sent stays so."""
+    """Cancel the bulk replay REPLAY_ID; messages already sent stay sent."""
     found = shell.act(lambda connection: replays.cancel(connection, replay_id, shell.by()))
     shell.show(found, as_json=as_json, text=_progress(found))
 
 
 async def _follow(connection: Connection, *, replay: Replay) -> Replay:
-    """Take part in a replay until it is over, with a progress bar where somebody watches."""
+    """Help with a replay until it ends, and return it; show a progress bar if standard error is a terminal."""
     label = f"replay {replay.id}"
     with click.progressbar(length=replay.count, label=label, file=sys.stderr) as bar:
         while replay.status == "running":

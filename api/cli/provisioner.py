@@ -1,4 +1,4 @@
-"""``litestar messages pause`` and ``resume``: steers the provisioners, all of them at once."""
+"""``litestar messages pause`` and ``resume``: pauses and resumes all provisioners at once."""
 
 import click
 
@@ -11,7 +11,7 @@ from db.ledger.pause import Pause
 @shell.needed_reason_option
 @shell.json_option
 def pause_command(*, reason: str, as_json: bool) -> None:
-    """Pause the provisioners: commands wait, events go on, what is in hand is finished."""
+    """Pause the provisioners: new commands wait, those in hand are finished, events go on."""
     now = shell.act(lambda connection: provisioner.pause(connection, shell.by(reason)))
     _show(now, as_json=as_json)
 
@@ -20,7 +20,7 @@ def pause_command(*, reason: str, as_json: bool) -> None:
 @shell.needed_reason_option
 @shell.json_option
 def resume_command(*, reason: str, as_json: bool) -> None:
-    """Let the provisioners go on."""
+    """Resume the provisioners."""
     now = shell.act(lambda connection: provisioner.resume(connection, shell.by(reason)))
     _show(now, as_json=as_json)
 

@@ -1,4 +1,4 @@
-"""What commands share: settings, ``--json``, and errors that end with an exit code instead of a traceback."""
+"""Helpers for all commands: settings, shared options, and errors that end with an exit code."""
 
 import asyncio
 import getpass
@@ -35,14 +35,14 @@ needed_reason_option = click.option(
 
 
 class ShellError(click.ClickException):
-    """A command could not do its work; exit code 1."""
+    """A command failed; exit code 1."""
 
 
 def configured() -> Settings:
     """Return the settings.
 
     Raises:
-        click.UsageError: one is wrong (exit code 2).
+        click.UsageError: a setting is invalid (exit code 2).
     """
     try:
         return settings.load()
@@ -51,10 +51,10 @@ def configured() -> Settings:
 
 
 def required(config: Settings, name: str) -> str:
-    """Return a setting the command needs.
+    """Return the value of a setting that the command needs.
 
     Raises:
-        click.UsageError: it is not set (exit code 2).
+        click.UsageError: the setting is not set (exit code 2).
     """
     try:
         return config.require(name)
@@ -63,20 +63,20 @@ def required(config: Settings, name: str) -> str:
 
 
 def by(reason: str | None = None) -> By:
-    """Return who is at this shell, for the audit log."""
+    """Return the user of this shell, for the audit log."""
     try:
         name = getpass.getuser()
-    except (KeyError, OSError):  # an id without a name, as in a container
+    except (KeyError, OSError):  # the user id has no name, as in a container
         name = str(os.getuid())
     return By(f"shell:{name}", None, reason)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run a command's work.
+    """Run a command's work and return its result.
 
     Raises:
-        click.UsageError: what was asked for cannot be (exit code 2).
-        ShellError: it could not be done, or PostgreSQL cannot be reached (exit code 1).
+        click.UsageError: the command was given wrongly (exit code 2).
+        ShellError: the work failed, or PostgreSQL cannot be reached (exit code 1).
     """
     try:
         return asyncio.run(work)
@@ -88,7 +88,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 async def connected(url: str, work: Callable[[Connection], Coroutine[Any, Any, T]]) -> T:
-    """Run ``work`` with a connection of its own."""
+    """Run ``work`` with a new connection to ``url``, and return its result."""
     connection = await asyncpg.connect(url)
     try:
         return await work(connection)
@@ -97,7 +97,7 @@ async def connected(url: str, work: Callable[[Connection], Coroutine[Any, Any, T
 
 
 def act(work: Callable[[Connection], Awaitable[T]]) -> T:
-    """Run ``work`` as the owner, in a transaction; errors are those of `run`."""
+    """Run ``work`` as the owner, in a transaction, and return its result. Raise the same errors as `run`."""
 
     async def transaction(connection: Connection) -> T:
         async with connection.transaction():
@@ -107,7 +107,7 @@ def act(work: Callable[[Connection], Awaitable[T]]) -> T:
 
 
 def show(value: Any, *, as_json: bool, text: str) -> None:
-    """Print a result: JSON for programs, ``text`` for people."""
+    """Print ``value`` as JSON if ``as_json`` is true, otherwise ``text``."""
     if as_json:
         sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
     else:

@@ -1,4 +1,4 @@
-"""``litestar tenants``: the fleet, one tenant, and what operators do to it, without the API."""
+"""``litestar tenants``: lists, shows and changes tenants, without the API."""
 
 from collections.abc import Awaitable, Callable
 from typing import get_args
@@ -21,7 +21,7 @@ from db.tenants.timeline import Step
 
 
 class Shown(msgspec.Struct, frozen=True):
-    """A tenant with all that belongs to it."""
+    """A tenant with its hosts, keys and timeline."""
 
     tenant: Tenant
     hosts: list[str]
@@ -30,7 +30,7 @@ class Shown(msgspec.Struct, frozen=True):
 
 
 class Created(msgspec.Struct, frozen=True):
-    """A new tenant, and its key, which is shown this once."""
+    """A new tenant and its API key, which is shown only this once."""
 
     id: UUID
     slug: str
@@ -39,7 +39,7 @@ class Created(msgspec.Struct, frozen=True):
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """Commands that were written, one a tenant."""
+    """The commands that were written, one per tenant."""
 
     revision: str
     count: int
@@ -57,7 +57,7 @@ def tenants_group() -> None:
 @click.option("--q", help="Text within slug or name, whatever its case.")
 @shell.json_option
 def list_(*, status: TenantStatus | None, revision: str | None, q: str | None, as_json: bool) -> None:
-    """List tenants, in the order of their slugs."""
+    """List tenants, sorted by slug."""
     config = shell.configured()
     at = _revision(config, "head") if revision == "head" else revision
     wanted = TenantFilter(status=status, revision=at or None, q=q or None)
@@ -70,7 +70,7 @@ def list_(*, status: TenantStatus | None, revision: str | None, q: str | None, a
 @click.argument("slug")
 @shell.json_option
 def show(*, slug: str, as_json: bool) -> None:
-    """Show the tenant SLUG with hosts, keys and timeline."""
+    """Show the tenant SLUG with its hosts, keys and timeline."""
 
     async def work(connection: Connection) -> Shown:
         tenant = await tenants.get(connection, slug)
@@ -88,7 +88,7 @@ def show(*, slug: str, as_json: bool) -> None:
 @shell.reason_option
 @shell.json_option
 def create(*, name: str, slug: str | None, host: str | None, reason: str | None, as_json: bool) -> None:
-    """Sign the tenant NAME up, and print its key this once. A provisioner builds its schema."""
+    """Sign the tenant NAME up, and print its API key, only this once. A provisioner builds the schema."""
     if not 1 <= len(name) <= 200:
         raise click.UsageError("a name has 1 to 200 characters")
 
@@ -107,7 +107,7 @@ def create(*, name: str, slug: str | None, host: str | None, reason: str | None,
 @shell.reason_option
 @shell.json_option
 def suspend(*, slug: str, reason: str | None, as_json: bool) -> None:
-    """Refuse the requests of the tenant SLUG until it is resumed."""
+    """Refuse requests of the tenant SLUG until it is resumed."""
     _changed(lambda connection: tenants.suspend(connection, slug, shell.by(reason)), as_json=as_json)
 
 
@@ -137,7 +137,7 @@ def delete(*, slug: str, reason: str | None, as_json: bool) -> None:
 @shell.reason_option
 @shell.json_option
 def restore(*, slug: str, reason: str | None, as_json: bool) -> None:
-    """Make the deleted tenant SLUG what it was."""
+    """Restore the deleted tenant SLUG to its former status."""
     _changed(lambda connection: tenants.restore(connection, slug, shell.by(reason)), as_json=as_json)
 
 
@@ -148,7 +148,7 @@ def restore(*, slug: str, reason: str | None, as_json: bool) -> None:
 @shell.reason_option
 @shell.json_option
 def migrate(*, slug: str | None, everyone: bool, revision: str, reason: str | None, as_json: bool) -> None:
-    """Ask for the migration of the tenant SLUG, or of all; a provisioner does it."""
+    """Ask a provisioner to migrate the tenant SLUG, or all tenants."""
     if (slug is None) != everyone:
         raise click.UsageError("name a tenant, or say --all")
     config = shell.configured()

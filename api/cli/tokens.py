@@ -27,7 +27,7 @@ def tokens_group() -> None:
 @click.option("--no-scope", is_flag=True, help="Nothing beyond an operator's daily work.")
 @shell.json_option
 def mint(*, name: str, days: int | None, scopes: tuple[str, ...], no_scope: bool, as_json: bool) -> None:
-    """Mint a token for the operator NAME, and print it this once."""
+    """Mint a token for the operator NAME, and print it, only this once."""
     permitted = () if no_scope else scopes or ("*",)
 
     token = shell.act(
@@ -39,7 +39,7 @@ def mint(*, name: str, days: int | None, scopes: tuple[str, ...], no_scope: bool
 @tokens_group.command("list")
 @shell.json_option
 def list_(*, as_json: bool) -> None:
-    """List operators' tokens, revoked ones included."""
+    """List operators' tokens, including revoked ones."""
 
     async def work(connection: Connection) -> list[dict[str, object]]:
         found = [msgspec.structs.asdict(key) for key in await keys.list_operators(connection)]
@@ -57,7 +57,7 @@ def list_(*, as_json: bool) -> None:
 @click.option("--days", type=click.IntRange(1, 3650), help="Days until the new one expires.")
 @shell.json_option
 def rotate(*, token_id: str, days: int | None, as_json: bool) -> None:
-    """Replace the token TOKEN_ID by a fresh one, printed this once; the old one ends at once."""
+    """Replace the token TOKEN_ID with a new one, printed only this once; the old one ends at once."""
     token = shell.act(lambda connection: tokens.rotate(connection, shell.by(), token_id, days=days))
     shell.show({"id": token.id, "token": token.text}, as_json=as_json, text=token.text)
 

@@ -1,4 +1,4 @@
-"""Yours: the routes of the application's own resources, one file each. ``docs/how-to.md`` says how to replace them."""
+"""The domain's routes: yours to replace, one file per resource. ``docs/how-to.md`` says how."""
 
 from typing import Final
 
@@ -7,4 +7,4 @@ from litestar import Controller
 from api.domain.todos import TodoController
 
 CONTROLLERS: Final[tuple[type[Controller], ...]] = (TodoController,)
-"""What the API serves beside the house's own resources."""
+"""The controllers that the API serves in addition to the house's own."""

@@ -32,7 +32,7 @@ class TodoOut(msgspec.Struct, frozen=True):
 
 
 class TodoIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A new to-do. ``owner_id`` is a user of the tenant; left out, it is the user who is logged in."""
+    """A new to-do. ``owner_id`` is a user of the tenant; by default the user who is logged in."""
 
     title: Title
     done: bool = False
@@ -41,7 +41,7 @@ class TodoIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TodoPatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What changes of a to-do; what is left out stays."""
+    """The fields of a to-do to change; fields that are left out stay as they are."""
 
     title: Title | UnsetType = UNSET
     done: bool | UnsetType = UNSET
@@ -65,7 +65,7 @@ TODOS: Final = Resource(
 
 
 class TodoController(Controller):
-    """To-dos of the tenant that the request is for."""
+    """The to-dos of the caller's tenant."""
 
     path = "/todos"
     tags = ("To-dos",)

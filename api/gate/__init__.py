@@ -1,1 +1,1 @@
-"""The gate: who may call what, and how much of it."""
+"""The gate: decides who may call which route, and how often."""

@@ -1,4 +1,4 @@
-"""Callers: who calls, of which tenant, and what they may do. Routes find theirs in ``request.auth``."""
+"""Callers: a request's principal, tenant and permissions. Routes find the caller in ``request.auth``."""
 
 from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
@@ -17,7 +17,16 @@ from db.tenants.tokens import Principal
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """Who calls. Only a caller with a tenant can reach a tenant's rows."""
+    """A principal with its tenant and its permissions at the time of the request.
+
+    Only a caller with a tenant can reach a tenant's rows.
+
+    Args:
+        database: the API's connections.
+        principal: what the request's token stands for; None if the route asked for no token.
+        tenant: the principal's tenant; None for operators and anonymous callers.
+        permissions: names of the permissions that the token has now; empty for operators.
+    """
 
     database: Database
     principal: Principal | None = None
@@ -26,32 +35,35 @@ class Caller(msgspec.Struct, frozen=True):
 
     @property
     def user_id(self) -> int | None:
-        """The user who is logged in; None for a key or an operator."""
+        """The id of the user who is logged in, or None for a key or an operator."""
         return self.principal.user_id if self.principal else None
 
     @property
     def actor(self) -> str:
-        """Who this is, for the audit log."""
+        """The caller's name for the audit log: the token's key id, or ``anonymous``."""
         return self.principal.token_id if self.principal else "anonymous"
 
     @property
     def home(self) -> Tenant:
-        """The caller's tenant. Only for routes whose rule is `tenant` or `user`."""
+        """The caller's tenant. Use it only in routes whose rule is `tenant` or `user`."""
         assert self.tenant is not None
         return self.tenant
 
     def transaction(self) -> AbstractAsyncContextManager[TenantTransaction]:
-        """Open a transaction in the caller's tenant."""
+        """Open a tenant transaction in the caller's tenant."""
         return self.database.tenant(self.home.schema_name)
 
     def check_may_give(self, names: Iterable[str]) -> None:
-        """Check that callers give only what they have: permissions to a role, a role to a user.
+        """Check that the caller may give these permissions to a role, a key or a user.
 
-        The API does not enforce permissions that a tenant has made for itself. Whoever may define those may
-        also give them.
+        Callers can give only permissions that they have. The API does not enforce permissions that a tenant
+        made for itself, so a caller with ``permissions:write`` can give those too.
+
+        Args:
+            names: names of the permissions to give.
 
         Raises:
-            ProblemError: one of the permissions is not the caller's to give.
+            ProblemError: the caller may not give one of the permissions.
         """
         given = set(names) - self.permissions
         if given.intersection(permissions.ALL) or (given and "permissions:write" not in self.permissions):
@@ -63,10 +75,10 @@ ApiRequest = Request[None, Caller, State]
 
 
 def by(request: ApiRequest, reason: str | None = None) -> By:
-    """Return who acts, for the audit log.
+    """Return who acts and why, for the audit log.
 
     Args:
-        request: the request by which they do.
-        reason: why, in their own words.
+        request: the request that acts.
+        reason: the reason in the caller's own words, if one was given.
     """
     return By(actor=request.auth.actor, request_id=request_id(request.scope), reason=reason)

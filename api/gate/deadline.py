@@ -1,6 +1,7 @@
-"""The deadline: no request runs for longer than a setting says, however many short statements it has.
+"""The deadline: middleware that ends requests which run for longer than REQUEST_DEADLINE.
 
-What it was doing is cancelled; its transaction's connection is closed, and so rolled back.
+PostgreSQL's statement timeout does not bound a request that runs many short statements. At the deadline the
+handler is cancelled and its transaction is rolled back, a tenant transaction by closing its connection.
 """
 
 import asyncio
@@ -13,14 +14,14 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from db.errors import ProblemError
 
 STREAM: Final = {"stream": True}
-"""The route option of an answer that goes on for a while, within a bound of its own."""
+"""Options of a route that streams its answer: the deadline does not apply, the route has its own limit."""
 
 
 class Deadline(ASGIMiddleware):
-    """Cuts requests off.
+    """Middleware that answers a ``deadline`` problem for a request that takes too long.
 
     Args:
-        seconds: how long one may take.
+        seconds: how long a request may take.
     """
 
     scopes = (ScopeType.HTTP,)

@@ -1,7 +1,7 @@
-"""The directory: who a token is, and which tenant a slug or host means, remembered for a moment.
+"""The directory: look-ups of tokens, tenants and hosts, cached for a short time.
 
-Every worker forgets all of it at once when a row changes (LISTEN/NOTIFY, empty payload), and asks
-PostgreSQL each time while it cannot hear.
+Every worker clears its whole cache when a row changes (LISTEN/NOTIFY with an empty payload). While a worker
+is not listening, it caches nothing and asks PostgreSQL each time.
 """
 
 import asyncio
@@ -28,9 +28,9 @@ class Directory:
     """Cached look-ups.
 
     Args:
-        database: the API's.
-        url: the API's login, for a listening connection of its own.
-        ttl: seconds an entry is believed at most.
+        database: the API's connections.
+        url: address of the API's login, for the directory's own listening connection.
+        ttl: seconds until an entry expires.
     """
 
     def __init__(self, database: Database, url: str, *, ttl: float) -> None:
@@ -42,13 +42,13 @@ class Directory:
         self._listener = Listener(url, listening.REGISTRY, self.forget, probe=ttl)
 
     async def principal(self, token: Token) -> Principal | None:
-        """Return what a token allows now; None where it allows nothing."""
+        """Return what a token stands for, or None if the token is not valid."""
         return await self._cached(token.hash, lambda connection: tokens.verify(connection, token))
 
     async def tenant(self, tenant_id: UUID) -> Tenant | None:
-        """Return the tenant of an id.
+        """Return the tenant with this id, or None if there is none.
 
-        One that is not active is asked for each time: whoever saw it become active can use it at once.
+        Only active tenants are cached, so that a tenant can be used as soon as it becomes active.
         """
         return await self._cached(
             tenant_id,
@@ -57,7 +57,7 @@ class Directory:
         )
 
     async def tenant_of_host(self, host: str) -> UUID | None:
-        """Return the id of the tenant that a host leads to."""
+        """Return the id of the tenant that a host leads to, or None if the host leads to no tenant."""
 
         async def look_up(connection: Connection) -> UUID | None:
             return await connection.fetchval(  # type: ignore[no-any-return]
@@ -71,17 +71,17 @@ class Directory:
         await self._listener.run()
 
     def forget(self) -> None:
-        """Forget all of it: to be called after a change of one's own, which NOTIFY tells the others."""
+        """Clear the cache. Call this after a change made in this process; NOTIFY tells the other processes."""
         self._generation += 1
         self._entries.clear()
         self._changed.set()
         self._changed = asyncio.Event()
 
     async def change(self, *, within: float) -> None:
-        """Wait until something may have changed.
+        """Wait until the cache is cleared, because a row may have changed.
 
         Args:
-            within: seconds at most.
+            within: seconds to wait at most; the method then returns all the same.
         """
         changed = self._changed
         with suppress(TimeoutError):
@@ -103,7 +103,7 @@ class Directory:
         generation = self._generation
         async with self._database.shared() as connection:
             value = await look_up(connection)
-        # Not kept where something changed meanwhile, since it may be what changed.
+        # Not cached if a change was heard during the look-up: the value may be the old one.
         if self._listener.listening and generation == self._generation and keep(value):
             if len(self._entries) >= _CAPACITY:
                 self._entries.clear()

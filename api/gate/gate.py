@@ -1,8 +1,9 @@
-"""The gate: applies the rule that each route declares, before its handler runs.
+"""The gate: middleware that applies each route's rule before the route's handler runs.
 
 The token decides which tenant a request is for; the ``tenant`` header or a registered host must agree with
-it. An unknown tenant and a foreign one get the same answer in the same time, since neither is looked up. A
-tenant's keys carry what they permit; a user's token permits what the user's role does at that moment.
+it. The header is compared with the token's tenant and never looked up, so an unknown tenant and a foreign
+one get the same answer in the same time. A tenant's key carries its own permissions; a user's token has the
+permissions of the user's role at that moment.
 """
 
 from datetime import UTC, datetime
@@ -32,12 +33,12 @@ from db.tenants.tokens import Principal
 
 
 class Gate(ASGIMiddleware):
-    """Applies each route's rule.
+    """Middleware that applies each route's rule.
 
     Args:
-        lineage: the tenants' revisions, to know which this release serves.
+        lineage: the tenant lineage, which tells whether this release serves a tenant's revision.
         signup: the setting SIGNUP.
-        limits: what one token and one tenant may ask for.
+        limits: the worker's rate limits.
     """
 
     scopes = (ScopeType.HTTP,)
@@ -114,7 +115,11 @@ class Gate(ASGIMiddleware):
         return found
 
     async def _agree(self, scope: Scope, directory: Directory, rule: Rule, tenant: Tenant) -> None:
-        """Check what the request says of its tenant against the token's."""
+        """Check that the request's ``tenant`` header and host agree with the token's tenant.
+
+        Raises:
+            ProblemError: they name another tenant, more than one, or none although the rule needs one.
+        """
         named = _header(scope, b"tenant")
         if len(named) > 1:
             raise ProblemError("tenant-ambiguous")
@@ -131,7 +136,7 @@ _READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def _forgetting(directory: Directory, send: Send) -> Send:
-    """Forget all that is remembered before an operator's act is answered: NOTIFY comes a moment later."""
+    """Return a ``send`` that clears the directory before an operator's act is answered: NOTIFY comes later."""
 
     async def forget_and_send(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -146,7 +151,7 @@ _ROUTES: Final[dict[tokens.TokenKind, frozenset[str]]] = {
     "user": frozenset({"tenant", "user"}),
     "operator": frozenset({"operator", "tenant-or-operator", "signup"}),
 }
-"""Which rules a kind of token can fulfil; a public route asks for no token."""
+"""The rules that each kind of token can fulfil; a public route asks for no token."""
 
 _PERMITTED: Final = Statement(
     select(access.User.is_active, access.Permission.name)
@@ -158,10 +163,10 @@ _PERMITTED: Final = Statement(
 
 
 async def _allowed(rule: Rule, caller: Caller) -> Caller:
-    """Return the caller with what it may do now.
+    """Return the caller with its current permissions.
 
     Raises:
-        ProblemError: that is not what the route asks for.
+        ProblemError: the caller lacks the permission that the route asks for, or its user is gone or inactive.
     """
     principal = caller.principal
     if principal is not None and principal.kind == "user" and rule.served:
@@ -173,7 +178,11 @@ async def _allowed(rule: Rule, caller: Caller) -> Caller:
 
 
 async def _permitted(database: Database, tenant: Tenant, principal: Principal) -> frozenset[str]:
-    """Return what a user may do now."""
+    """Return the permissions of a user's role at this moment.
+
+    Raises:
+        ProblemError: the user does not exist or is not active.
+    """
     async with database.tenant(tenant.schema_name) as transaction:
         rows = await transaction.fetch(_PERMITTED, id=principal.user_id)
     if not rows or not rows[0]["is_active"]:

@@ -1,7 +1,7 @@
-"""Limits: what one tenant, one token, one e-mail or one address may ask of a worker.
+"""Limits on the requests of one tenant, one token, one e-mail or one address.
 
-Each worker counts for itself, in bounded memory. Who is counted is kept as a keyed hash, so that a look
-into the process finds neither e-mails nor addresses.
+Each worker counts for itself, in bounded memory. Keys are stored as keyed hashes, so that the process's
+memory holds neither e-mails nor addresses.
 """
 
 import hashlib
@@ -24,11 +24,11 @@ _SECRET: Final = secrets.token_bytes(32)
 
 
 class Bucket:
-    """A token bucket for each of many keys: ``per_minute`` at once, refilled evenly (GCRA).
+    """A token bucket for each key: it holds ``per_minute`` tokens and refills evenly (GCRA).
 
     Args:
-        per_minute: takes a minute; 0 for no limit.
-        capacity: keys remembered at most; the one that took longest ago is forgotten first.
+        per_minute: tokens that a key can take per minute; 0 means no limit.
+        capacity: keys to remember at most; the least recently used key is forgotten first.
     """
 
     def __init__(self, per_minute: int, *, capacity: int = _CAPACITY) -> None:
@@ -37,20 +37,20 @@ class Bucket:
         self._full_at: dict[bytes, float] = {}
 
     def take(self, key: str, *, now: float | None = None) -> float:
-        """Take one.
+        """Take a token from a key's bucket.
 
         Args:
-            key: whose.
-            now: seconds on a clock that only runs forward.
+            key: whose bucket.
+            now: seconds on a monotonic clock; `time.monotonic` by default.
 
         Returns:
-            0 where there was one to take, else the seconds until there is.
+            0 if there was a token, otherwise the seconds until there is one.
         """
         if not self._interval:
             return 0.0
         now = time.monotonic() if now is None else now
         hashed = _hashed(key)
-        # Popped and put back at the end: the dictionary's order is that of the last take.
+        # Popped and put back at the end, which keeps the dictionary in the order of the last take.
         full_at = max(self._full_at.pop(hashed, now), now)
         wait = full_at + self._interval - now - _MINUTE
         if wait <= 1e-6:
@@ -62,7 +62,7 @@ class Bucket:
         return wait
 
     def give_back(self, key: str) -> None:
-        """Undo a take."""
+        """Put a token back into a key's bucket."""
         hashed = _hashed(key)
         if hashed in self._full_at:
             self._full_at[hashed] -= self._interval
@@ -73,7 +73,11 @@ def _hashed(key: str) -> bytes:
 
 
 class Limits:
-    """All limits of a worker."""
+    """All limits of one worker.
+
+    Args:
+        settings: the limits, and the number of trusted proxies.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._tokens = Bucket(settings.rate_limit_per_minute)
@@ -87,27 +91,27 @@ class Limits:
         """Count a request of a token.
 
         Raises:
-            ProblemError: it is one too many.
+            ProblemError: the token has sent too many requests.
         """
         _admit(self._tokens.take(token_id))
 
     def account(self, email: str) -> None:
-        """Count an attempt to log in with an e-mail, until `logged_in` says that it was none.
+        """Count an attempt to log in with an e-mail. `logged_in` takes a successful attempt back.
 
         Raises:
-            ProblemError: it is one too many.
+            ProblemError: there were too many attempts with this e-mail.
         """
         _admit(self._accounts.take(email))
 
     def logged_in(self, email: str) -> None:
-        """Take a log-in off the count of attempts: it knew the password."""
+        """Take an attempt back whose password was right, so that only failures count."""
         self._accounts.give_back(email)
 
     def address(self, scope: Scope) -> None:
-        """Count a request to a public route that costs more than a look.
+        """Count a client address's request to an expensive public route.
 
         Raises:
-            ProblemError: it is one too many of this address.
+            ProblemError: the address has sent too many requests.
         """
         _admit(self._addresses.take(self._address(scope)))
 
@@ -116,7 +120,7 @@ class Limits:
         """Count a tenant's request while it runs.
 
         Raises:
-            ProblemError: too many of the tenant's run already.
+            ProblemError: too many requests of the tenant run already.
         """
         running = self._running.get(tenant_id, 0)
         if self._at_once and running >= self._at_once:
@@ -135,7 +139,7 @@ class Limits:
         peer = client[0] if client else ""
         if not self._trusted_proxies:
             return peer
-        # Each proxy appends the address it saw, so what a client made up stands further left.
+        # Each proxy appends the address it saw, so addresses that a client made up are further left.
         said = [
             entry.strip()
             for name, value in scope["headers"]

@@ -1,4 +1,4 @@
-"""Request ids: every response carries ``X-Request-ID``, and every log line of a request its id."""
+"""Request ids: put into the ``X-Request-ID`` header of each response and into a request's log lines."""
 
 import re
 from typing import Any, Final
@@ -13,7 +13,7 @@ _KEY: Final = "tenantry_request_id"
 
 
 def request_id(scope: Scope) -> str:
-    """Return the request's id: the client's, where it sent a usable one, else a fresh UUIDv7."""
+    """Return the request's id: the one the client sent if it is usable, otherwise a fresh UUIDv7."""
     state: dict[str, Any] = scope["state"]
     found: str | None = state.get(_KEY)
     if found is None:
@@ -25,7 +25,7 @@ def request_id(scope: Scope) -> str:
 
 
 async def stamp(message: Message, scope: Scope) -> None:
-    """Put the id on the response: a ``before_send`` hook, so that nothing escapes it."""
+    """Add the request id to a response's headers. A ``before_send`` hook, so that it sees every response."""
     if message["type"] == "http.response.start":
         headers = list(message.get("headers", ()))
         if not any(name == HEADER for name, _ in headers):

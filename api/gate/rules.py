@@ -1,4 +1,4 @@
-"""Rules: who may call a route, as the route declares it in its options. A route without a rule is closed."""
+"""Rules: route options that say who may call a route. A route without a rule refuses every request."""
 
 from typing import Final, Literal
 
@@ -7,18 +7,19 @@ import msgspec
 from db.tenants.permissions import PermissionName
 
 OPT: Final = "access"
-"""The route option that holds its rule."""
+"""The route option that holds the rule."""
 
 
 class Rule(msgspec.Struct, frozen=True):
     """Who may call a route.
 
     Args:
-        who: anybody; a key or a user of a tenant that is being served; a user alone; the tenant's key or an
-            operator, whatever the tenant's state; an operator; whoever the setting SIGNUP lets.
-        permission: what a tenant's token must permit.
+        who: ``public``: anybody. ``tenant``: a key or a user of a tenant that is being served. ``user``: a
+            user. ``tenant-or-operator``: the tenant's key or an operator, whatever the tenant's state.
+            ``operator``: an operator. ``signup``: as the setting SIGNUP says.
+        permission: the permission that a tenant's token must have.
         served: whether the user's tenant must be one that is being served.
-        scope: what an operator's token must permit.
+        scope: the scope that an operator's token must have.
     """
 
     who: Literal["public", "tenant", "user", "tenant-or-operator", "operator", "signup"]
@@ -28,38 +29,38 @@ class Rule(msgspec.Struct, frozen=True):
 
 
 def public() -> dict[str, Rule]:
-    """Anybody may call the route."""
+    """Return a rule: anybody may call the route."""
     return {OPT: Rule("public")}
 
 
 def tenant(permission: PermissionName) -> dict[str, Rule]:
-    """Tokens of the tenant may call the route, where they permit ``permission``."""
+    """Return a rule: keys and users of a served tenant may call the route if they have ``permission``."""
     return {OPT: Rule("tenant", permission)}
 
 
 def user(*, served: bool = True) -> dict[str, Rule]:
-    """Users who are logged in may call the route; the tenant need not be named.
+    """Return a rule: users who are logged in may call the route, without naming their tenant.
 
     Args:
-        served: whether their tenant must be one that is being served, and they active.
+        served: whether the tenant must be one that is being served, and the user active.
     """
     return {OPT: Rule("user", served=served)}
 
 
 def tenant_or_operator() -> dict[str, Rule]:
-    """Keys of the tenant named in the path may call the route, and operators."""
+    """Return a rule: operators and keys of the tenant that the path names may call the route."""
     return {OPT: Rule("tenant-or-operator")}
 
 
 def operator(scope: str | None = None) -> dict[str, Rule]:
-    """Operators may call the route, and nobody else.
+    """Return a rule: only operators may call the route.
 
     Args:
-        scope: what their token must permit by name, unless it permits everything (``*``).
+        scope: the scope that the operator's token must have, unless it has all of them (``*``).
     """
     return {OPT: Rule("operator", scope=scope)}
 
 
 def signup() -> dict[str, Rule]:
-    """Whoever the setting SIGNUP lets may call the route."""
+    """Return a rule: the setting SIGNUP says who may call the route: anybody, operators or nobody."""
     return {OPT: Rule("signup")}

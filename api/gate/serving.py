@@ -1,4 +1,4 @@
-"""Serving: whether this release serves a tenant now. What it does not serve is answered 503, or 403 if suspended."""
+"""Serving: whether this release serves a tenant now. If not, the answer is 503, or 403 if it is suspended."""
 
 from db.domain import OLDEST_SERVED
 from db.errors import ProblemError
@@ -10,11 +10,11 @@ def check_served(lineage: Lineage, tenant: Tenant) -> None:
     """Check that this release serves a tenant now.
 
     Args:
-        lineage: the tenants' revisions that this release knows.
-        tenant: the tenant.
+        lineage: the tenant lineage that this release knows.
+        tenant: the tenant to serve.
 
     Raises:
-        ProblemError: it does not; the problem's kind says why.
+        ProblemError: the tenant is not served; the problem's kind says why.
     """
     if tenant.status == "suspended":
         raise ProblemError("tenant-suspended")
@@ -27,5 +27,5 @@ def check_served(lineage: Lineage, tenant: Tenant) -> None:
 def _serves(lineage: Lineage, revision: str, compatible_from: str | None) -> bool:
     if lineage.knows(revision):
         return lineage.position(revision) >= lineage.position(OLDEST_SERVED)
-    # Newer than this release: the revision's own word for how far back it works decides.
+    # Newer than this release: the revision itself says how far back it is compatible.
     return compatible_from is not None and lineage.knows(compatible_from)

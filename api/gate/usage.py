@@ -1,7 +1,7 @@
-"""Usage: when a token was last used, without a write for each request.
+"""Usage: records when tokens were last used, without a write for each request.
 
 A token's first use is written before the request is served, since a sign-up's key can be exchanged only
-while nobody has used it. After that, uses are collected and written together, once a minute a token.
+while it is unused. Later uses are collected and written together, at most once per minute for each token.
 """
 
 import asyncio
@@ -24,12 +24,12 @@ _CAPACITY: Final = 50_000
 
 
 class Usage:
-    """Notes tokens' uses.
+    """Records when tokens were last used.
 
     Args:
-        database: the API's.
+        database: the API's connections.
         every: seconds between two writes of one token's use.
-        flush_every: seconds between the writes of all that was collected.
+        flush_every: seconds between two writes of all uses collected so far.
     """
 
     def __init__(
@@ -42,10 +42,13 @@ class Usage:
         self._waiting: dict[str, datetime] = {}
 
     async def note(self, grant: Principal) -> bool:
-        """Note a use.
+        """Note that a token was used.
+
+        Args:
+            grant: the principal of the token.
 
         Returns:
-            False where this would have been the first, and the token has ended meanwhile.
+            False if this would have been the first use but the token has ended meanwhile, otherwise True.
         """
         now = time.monotonic()
         noted = self._noted.get(grant.token_id)
@@ -63,13 +66,13 @@ class Usage:
         return True
 
     async def run(self) -> None:
-        """Write what was collected, again and again until cancelled."""
+        """Write the collected uses every ``flush_every`` seconds until cancelled."""
         while True:
             await asyncio.sleep(self._flush_every)
             await self.flush()
 
     async def flush(self) -> None:
-        """Write what was collected."""
+        """Write the collected uses."""
         waiting, self._waiting = self._waiting, {}
         if not waiting:
             return

@@ -1,4 +1,4 @@
-"""``/auth``: log in with e-mail and password, log out, and see who is logged in."""
+"""``/auth``: logs users in with e-mail and password, logs them out, and says who is logged in."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final
@@ -29,14 +29,14 @@ from db.tenants.states import GONE
 
 
 class LoginIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Who logs in. An e-mail belongs to one tenant, so none is named."""
+    """Credentials. The e-mail belongs to exactly one tenant, so no tenant is named."""
 
     email: Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[^\x00]*$")]
     password: Annotated[str, Meta(min_length=1, max_length=256)]
 
 
 class LoginOut(msgspec.Struct, frozen=True):
-    """A log-in. The token is shown this once; ``tenant`` is the slug to send with it."""
+    """A log-in. The token is shown only this once; ``tenant`` is the slug to send with it."""
 
     token: str
     tenant: str
@@ -44,7 +44,7 @@ class LoginOut(msgspec.Struct, frozen=True):
 
 
 class MeOut(msgspec.Struct, frozen=True):
-    """Who is logged in, in which tenant, and what the user's role permits now."""
+    """The user who is logged in, the tenant's slug, and the current permissions of the user's role."""
 
     user: UserOut
     role: str
@@ -53,7 +53,7 @@ class MeOut(msgspec.Struct, frozen=True):
 
 
 class Account(msgspec.Struct, frozen=True):
-    """What a log-in is checked against."""
+    """The account that a log-in is checked against. ``user_id`` is None for a waiting administrator."""
 
     user_id: int | None
     password_hash: str | None
@@ -75,7 +75,7 @@ _STILL: Final = Statement(
 
 
 class AuthController(Controller):
-    """Log-ins."""
+    """Log in and out."""
 
     path = "/auth"
     tags = ("Log-in",)
@@ -96,7 +96,7 @@ class AuthController(Controller):
         summary="Log in",
     )
     async def login(self, request: ApiRequest, data: JSONBody[LoginIn]) -> LoginOut:
-        """Log a user in. What is wrong with the tenant is told to those alone who know the password."""
+        """Log a user in. Problems of the tenant, such as a suspension, are told only if the password is right."""
         limits: Limits = request.app.state.limits
         email = data.email.casefold()
         limits.address(request.scope)
@@ -117,7 +117,7 @@ class AuthController(Controller):
 
     @post("/logout", opt=user(served=False), status_code=204, summary="Log out")
     async def logout(self, request: ApiRequest) -> None:
-        """End the token that the request came with, at once."""
+        """Revoke the token that the request was sent with, at once."""
         caller = request.auth
         async with caller.database.shared() as connection:
             await tokens.revoke(connection, caller.actor, kind="user", tenant_id=caller.home.id)
@@ -138,7 +138,7 @@ class AuthController(Controller):
 
 
 async def _tenant_of(database: Database, email: str) -> Tenant | None:
-    """Return the tenant that an e-mail belongs to; None where there is none, or no longer."""
+    """Return the tenant that an e-mail belongs to, or None if there is none or it has been deleted."""
     async with database.shared() as connection:
         tenant_id = await people.get_tenant(connection, email)
         tenant = await registry.get(connection, tenant_id or registry.NOBODY)
@@ -146,16 +146,16 @@ async def _tenant_of(database: Database, email: str) -> Tenant | None:
 
 
 async def _account(database: Database, tenant: Tenant | None, email: str) -> Account | None:
-    """Return what a log-in is checked against: a user, or an administrator who waits for provisioning.
+    """Return the account of a user, or of an administrator who waits for provisioning; None if unknown.
 
-    An unknown e-mail is looked up like the latter, so that it takes as many round trips.
+    An unknown e-mail is looked up like a waiting administrator, so that it takes as many round trips.
     """
     if tenant is not None and tenant.revision is not None:
         try:
             async with database.tenant(tenant.schema_name) as transaction:
                 row = await transaction.fetchrow(_ACCOUNT, email=email)
         except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError):
-            return None  # at a revision of which this release knows nothing
+            return None  # the schema is at a revision that this release does not know
         return Account(*row.values()) if row else None
     async with database.shared() as connection:
         waiting = await people.get_waiting_hash(connection, tenant.id if tenant else registry.NOBODY, email)
@@ -163,9 +163,10 @@ async def _account(database: Database, tenant: Tenant | None, email: str) -> Acc
 
 
 async def _log_in(request: ApiRequest, tenant: Tenant, email: str, account: Account) -> LoginOut | None:
-    """Make a token; None where the password was changed, or the user deactivated, since it was checked.
+    """Make a log-in token and return it, or None if the account has changed since it was checked.
 
-    The user's row is locked meanwhile, so that whoever ends all log-ins ends this one too.
+    A change is a new password or e-mail, or a deactivation. The user's row is locked until the token is
+    stored, so that a change which ends all of the user's log-ins ends this one too.
     """
     settings: Settings = request.app.state.settings
     token = tokens.mint("user")
@@ -186,7 +187,7 @@ async def _log_in(request: ApiRequest, tenant: Tenant, email: str, account: Acco
 
 
 async def _refused(request: ApiRequest, tenant: Tenant | None, account: Account | None) -> None:
-    """Write a log-in that failed to the audit log; never what was sent."""
+    """Record a failed log-in in the audit log, without the credentials that were sent."""
     async with request.auth.database.shared() as connection:
         await audit.record(
             connection,

@@ -1,4 +1,4 @@
-"""``/tenants/{slug}/claim``: the first key, for the flow that signed the tenant up by an event."""
+"""``/tenants/{slug}/claim``: hands the first key to the flow that signed the tenant up by an event."""
 
 import hashlib
 from typing import Annotated
@@ -16,19 +16,19 @@ from db.tenants import claims
 
 
 class ClaimIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The secret whose SHA-256 came with the sign-up."""
+    """The secret whose SHA-256 was sent with the sign-up."""
 
     claim: Annotated[str, Meta(min_length=1, max_length=1000)]
 
 
 class ClaimOut(msgspec.Struct, frozen=True):
-    """The tenant's first key, with all scopes. It is shown this once."""
+    """The tenant's first key, with all scopes. It is shown only this once."""
 
     api_key: str
 
 
 class ClaimController(Controller):
-    """Claims."""
+    """Claim first keys."""
 
     path = "/tenants"
     tags = ("Tenants",)
@@ -40,7 +40,7 @@ class ClaimController(Controller):
         summary="Claim the first key of a tenant that an event signed up",
     )
     async def claim(self, request: ApiRequest, slug: FromPath[str], data: JSONBody[ClaimIn]) -> ClaimOut:
-        """Answer the first key, once. A wrong claim, a repeated one and an unknown tenant look the same."""
+        """Return the first key, once. A wrong claim, a repeated claim and an unknown tenant get the same answer."""
         limits: Limits = request.app.state.limits
         limits.address(request.scope)
         claim_hash = hashlib.sha256(data.claim.encode()).digest()

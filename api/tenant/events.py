@@ -1,4 +1,4 @@
-"""``/tenants/{slug}/events``: a tenant's status as server-sent events, until it is active or has failed."""
+"""``/tenants/{slug}/events``: sends a tenant's status as server-sent events while it is provisioned."""
 
 import asyncio
 import time
@@ -23,11 +23,11 @@ from db.settings import Settings
 _UNDER_WAY: Final = frozenset({"pending", "provisioning"})
 _SIGN_OF_LIFE: Final = 15.0
 _BREATH: Final = 0.1
-"""Seconds between two looks at least, however much else changes in the registry."""
+"""Seconds between two looks, at least, however often the registry changes."""
 
 
 class TenantEventController(Controller):
-    """Provisioning, as it goes."""
+    """Watch a tenant's provisioning."""
 
     path = "/tenants"
     tags = ("Tenants",)
@@ -39,10 +39,10 @@ class TenantEventController(Controller):
         summary="Watch a tenant until it is active or has failed",
     )
     async def watch(self, request: ApiRequest, slug: FromPath[str]) -> ServerSentEvent:
-        """Answer an event ``status`` for each change; its data are what ``GET /tenants/{slug}`` answers.
+        """Send an event ``status`` for each change; its data is the answer of ``GET /tenants/{slug}``.
 
-        The stream ends with the tenant's provisioning, or after a while; a client that has not seen the
-        end asks again.
+        The stream ends when the tenant is active or has failed, or after a time limit; in that case the
+        client has to connect again.
         """
         settings: Settings = request.app.state.settings
         first = await see(request.auth.database, slug)
@@ -81,4 +81,4 @@ async def _changes(
         await asyncio.sleep(max(now + _BREATH - time.monotonic(), 0))
         seen = await see(database, first.slug)
         if seen is not None and seen.id != first.id:
-            return  # renamed, and the slug is another's now
+            return  # the tenant was renamed, and another one has the slug now

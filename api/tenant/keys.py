@@ -1,4 +1,4 @@
-"""``/keys``: a tenant's API keys. A key is shown once; of it, only a hash is kept."""
+"""``/keys``: a tenant's API keys. A key is shown once; only its hash is kept."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -24,7 +24,7 @@ KeyId = Annotated[str, PathParameter(pattern=r"^[a-z2-7]{16}$")]
 
 
 class KeyOut(msgspec.Struct, frozen=True):
-    """An API key, without its secret. ``last_used_at`` is true to a minute or so."""
+    """An API key, without its secret. ``last_used_at`` can be about a minute late."""
 
     id: str
     name: str
@@ -35,7 +35,7 @@ class KeyOut(msgspec.Struct, frozen=True):
 
 
 class KeyIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A new key. Without scopes, it permits all that the token does which makes it."""
+    """A new key. Without ``scopes`` it gets all permissions of the token that creates it."""
 
     name: ShortName
     scopes: Annotated[list[PermissionName], Meta(min_length=1, max_length=100)] | None = None
@@ -43,7 +43,7 @@ class KeyIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class KeyMade(msgspec.Struct, frozen=True):
-    """A new key. It is shown this once."""
+    """A new key. ``api_key`` is shown only this once."""
 
     id: str
     name: str
@@ -53,7 +53,7 @@ class KeyMade(msgspec.Struct, frozen=True):
 
 
 class KeyController(Controller):
-    """API keys of the tenant that the request is for."""
+    """The API keys of the caller's tenant."""
 
     path = "/keys"
     tags = ("API keys",)
@@ -84,7 +84,7 @@ class KeyController(Controller):
         settings: Settings = request.app.state.settings
         key = tokens.mint("tenant")
         async with caller.database.shared() as connection:
-            await registry.lock(connection, caller.home.id)  # so that two at once are counted
+            await registry.lock(connection, caller.home.id)  # so that two at once are both counted
             live = await keys.count_live(connection, caller.home.id)
             if live >= settings.key_limit:
                 raise ProblemError("key-limit")
@@ -109,7 +109,7 @@ class KeyController(Controller):
 
     @delete("/{key_id:str}", opt=tenant("keys:write"), summary="Revoke an API key")
     async def revoke(self, request: ApiRequest, key_id: KeyId) -> None:
-        """Revoke a key at once, the request's own included."""
+        """Revoke a key at once. It may be the key that the request was sent with."""
         caller = request.auth
         async with caller.database.shared() as connection:
             if await tokens.revoke(connection, key_id, kind="tenant", tenant_id=caller.home.id) is None:

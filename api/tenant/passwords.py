@@ -1,4 +1,7 @@
-"""Passwords: argon2id with the library's own parameters (RFC 9106, low-memory), off the event loop."""
+"""Passwords: hashed and checked with argon2id in threads, off the event loop.
+
+The parameters are argon2-cffi's defaults (RFC 9106, low-memory).
+"""
 
 import asyncio
 import secrets
@@ -11,20 +14,20 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 _HASHER: Final = PasswordHasher()
 _THREADS: Final = ThreadPoolExecutor(max_workers=4, thread_name_prefix="argon2")
-"""As many at once as 64 MB each are worth."""
+"""Few, because each hash takes 64 MB while it is computed."""
 
 
 async def hashed(password: str) -> str:
-    """Return the argon2 hash of a password."""
+    """Return the argon2id hash of a password."""
     return await asyncio.get_running_loop().run_in_executor(_THREADS, _HASHER.hash, password)
 
 
 async def matches(password: str, known: str | None) -> bool:
-    """Say whether a password is the one whose hash is known.
+    """Return whether a password matches a hash.
 
     Args:
-        password: as somebody sent it.
-        known: the hash; None where there is none, which takes as long.
+        password: the password as it was sent.
+        known: the hash to compare with. If it is None, the result is False, but takes as long to compute.
     """
     return await asyncio.get_running_loop().run_in_executor(_THREADS, _matches, password, known)
 

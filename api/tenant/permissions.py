@@ -1,6 +1,7 @@
-"""``/permissions``: what a tenant's roles can permit.
+"""``/permissions``: the permissions that a tenant's roles can have.
 
-The API enforces those that migrations seed, so their names stay. Others are for the tenant's own use.
+The API enforces the permissions that migrations seed, so those cannot be renamed or deleted. Tenants can add
+others for their own use.
 """
 
 from typing import Annotated, Final
@@ -46,7 +47,7 @@ class PermissionIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PermissionPatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What changes of a permission; what is left out stays."""
+    """The fields of a permission to change; fields that are left out stay as they are."""
 
     name: ShortName | UnsetType = UNSET
     title: Line | UnsetType = UNSET
@@ -58,7 +59,7 @@ PERMISSIONS: Final = Resource(Permission, PermissionOut, "permission")
 
 
 class PermissionController(Controller):
-    """Permissions of the tenant that the request is for."""
+    """The permissions of the caller's tenant."""
 
     path = "/permissions"
     tags = ("Permissions",)
@@ -109,6 +110,10 @@ class PermissionController(Controller):
 
 
 def _check_free(name: str) -> None:
-    """Refuse to touch a name that the API enforces."""
+    """Check that a name is not one of the permissions that the API enforces.
+
+    Raises:
+        ProblemError: it is one of them.
+    """
     if name in permissions.ALL:
         raise ProblemError("conflict")

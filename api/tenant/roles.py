@@ -1,4 +1,4 @@
-"""``/roles``: a tenant's roles, and what they permit."""
+"""``/roles``: a tenant's roles and their permissions."""
 
 from typing import Any, Final
 
@@ -26,7 +26,7 @@ from db.tenants import permissions
 
 
 class RoleRow(msgspec.Struct, frozen=True):
-    """A role's own row."""
+    """A role's row, without its permissions."""
 
     id: int
     role_name: str
@@ -34,20 +34,20 @@ class RoleRow(msgspec.Struct, frozen=True):
 
 
 class RoleOut(RoleRow, frozen=True):
-    """A role; ``permissions`` are names."""
+    """A role with the names of its permissions."""
 
     permissions: list[str]
 
 
 class RoleIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A new role, which permits nothing yet."""
+    """A new role. It has no permissions yet."""
 
     role_name: ShortName
     role_description: Description | None = None
 
 
 class RolePatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What changes of a role; what is left out stays."""
+    """The fields of a role to change; fields that are left out stay as they are."""
 
     role_name: ShortName | UnsetType = UNSET
     role_description: Description | None | UnsetType = UNSET
@@ -73,7 +73,7 @@ _REMOVE: Final = Statement(
 
 
 class RoleController(Controller):
-    """Roles of the tenant that the request is for."""
+    """The roles of the caller's tenant."""
 
     path = "/roles"
     tags = ("Roles",)
@@ -135,7 +135,7 @@ class RoleController(Controller):
                 await done.transaction.fetch(_ADD, role_id=role_id, permission_id=permission_id)
                 done.detail["permission"] = permission.name
         except asyncpg.ForeignKeyViolationError:
-            raise ProblemError("not-found") from None  # deleted meanwhile
+            raise ProblemError("not-found") from None  # the role or the permission was deleted meanwhile
 
     @delete(
         "/{role_id:int}/permissions/{permission_id:int}",
@@ -149,7 +149,7 @@ class RoleController(Controller):
             if role.role_name == ADMINISTRATOR and permission.name in permissions.ALL:
                 raise ProblemError(
                     "conflict"
-                )  # whoever has it may do everything, or nobody could mend the rest
+                )  # the administrator keeps every permission, or nobody could repair the other roles
             link = {"role_id": role_id, "permission_id": permission_id}
             if await done.transaction.fetchval(_REMOVE, **link) is None:
                 raise ProblemError("not-found")
@@ -157,16 +157,16 @@ class RoleController(Controller):
 
 
 async def get_with_permissions(transaction: TenantTransaction, role_id: int) -> RoleOut | None:
-    """Return a role and what it permits; None if there is none of this id."""
+    """Return a role with its permissions, or None if no role has this id."""
     role = await ROLES.rows.get(transaction, role_id)
     return (await _with_permissions(transaction, [role]))[0] if role else None
 
 
 async def require(transaction: TenantTransaction, role_id: int) -> RoleOut:
-    """Return a role and what it permits.
+    """Return a role with its permissions.
 
     Raises:
-        ProblemError: there is none of this id.
+        ProblemError: no role has this id.
     """
     role = await get_with_permissions(transaction, role_id)
     if role is None:
@@ -175,7 +175,7 @@ async def require(transaction: TenantTransaction, role_id: int) -> RoleOut:
 
 
 async def _with_permissions(transaction: TenantTransaction, roles: Any) -> list[RoleOut]:
-    """Return roles, which are in the order of their ids, with what they permit."""
+    """Return roles with their permissions. ``roles`` must be sorted by id."""
     permitted: dict[int, list[str]] = {role.id: [] for role in roles}
     if roles:
         for link in await transaction.fetch(_PERMITTED, first=roles[0].id, last=roles[-1].id):
@@ -184,6 +184,10 @@ async def _with_permissions(transaction: TenantTransaction, roles: Any) -> list[
 
 
 def _check_own(role: RoleRow) -> None:
-    """Refuse to rename or delete a role that every tenant has."""
+    """Check that a role is the tenant's own and not one that every tenant has.
+
+    Raises:
+        ProblemError: every tenant has the role, so it can be neither renamed nor deleted.
+    """
     if role.role_name in SEEDED_ROLES:
         raise ProblemError("conflict")

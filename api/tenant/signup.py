@@ -1,4 +1,4 @@
-"""``/tenants``: sign-up, and what a new tenant can see of its own provisioning."""
+"""``/tenants``: signs tenants up, and shows a tenant the state of its provisioning."""
 
 from datetime import datetime
 from typing import Annotated
@@ -43,7 +43,7 @@ class AdminIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SignUpIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A sign-up. Without a slug, one is made from the name."""
+    """A sign-up. Without ``slug``, a slug is made from the name."""
 
     name: Line
     slug: Slug | None = None
@@ -52,10 +52,10 @@ class SignUpIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SignUpOut(msgspec.Struct, frozen=True):
-    """An accepted sign-up. The key is shown this once.
+    """An accepted sign-up. ``api_key`` is shown only this once.
 
-    Sent again under the same ``Idempotency-Key``, it is answered with a fresh key in place of the first;
-    once that has been used, whoever sends it has it, and ``api_key`` is null.
+    If the request is sent again with the same ``Idempotency-Key``, a fresh key replaces the one before. Once
+    a key has been used, the client evidently has it, and ``api_key`` is null.
     """
 
     id: UUID
@@ -65,7 +65,7 @@ class SignUpOut(msgspec.Struct, frozen=True):
 
 
 class TenantOut(msgspec.Struct, frozen=True):
-    """A tenant, and the steps it has taken so far, oldest first."""
+    """A tenant and the latest steps of its timeline, oldest first."""
 
     id: UUID
     slug: str
@@ -78,7 +78,7 @@ class TenantOut(msgspec.Struct, frozen=True):
 
 
 class TenantController(Controller):
-    """Sign-up and its progress."""
+    """Sign tenants up, and show their status."""
 
     path = "/tenants"
     tags = ("Tenants",)
@@ -97,7 +97,7 @@ class TenantController(Controller):
         data: JSONBody[SignUpIn],
         idempotency_key: IdempotencyKey = None,
     ) -> Response[SignUpOut]:
-        """Sign a tenant up. Its schema is built a moment later; ``Location`` tells how it goes."""
+        """Sign a tenant up. A provisioner builds its schema afterwards; ``Location`` shows the progress."""
         wanted = signups.checked(name=data.name, slug=data.slug, host=data.host)
         once = idempotency.Request.of(idempotency_key, data) if idempotency_key else None
         before = await _repeat(request, once)
@@ -108,7 +108,7 @@ class TenantController(Controller):
                 async with request.auth.database.shared() as connection:
                     return _accepted(await signups.sign_up(connection, wanted, by(request), once=once))
             except (TakenError, asyncpg.UniqueViolationError):
-                before = await _repeat(request, once)  # the same request, sent twice at once, perhaps
+                before = await _repeat(request, once)  # perhaps the same request, sent twice at once
                 if before is None:
                     raise
         return _accepted(before)
@@ -122,7 +122,7 @@ class TenantController(Controller):
 
 
 async def see(database: Database, slug: str) -> TenantOut | None:
-    """Return what there is to see of a tenant; None if no tenant has the slug."""
+    """Return a tenant with its timeline, or None if no tenant has the slug."""
     async with database.shared() as connection:
         tenant = await registry.get_named(connection, slug)
         if tenant is None:
@@ -157,7 +157,7 @@ async def _administrator(admin: AdminIn) -> Administrator:
 
 
 def _accepted(done: SignedUp) -> Response[SignUpOut]:
-    # What it was when the request was first answered: the same request has the same answer.
+    # Always ``pending``, as when the request was first answered: the same request gets the same answer.
     key = done.key.text if done.key else None
     return Response(
         SignUpOut(done.tenant.id, done.tenant.slug, "pending", key),

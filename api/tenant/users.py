@@ -1,4 +1,7 @@
-"""``/users``: a tenant's users. ``shared_users`` follows them, since an e-mail is one person in one tenant."""
+"""``/users``: a tenant's users.
+
+Each change is repeated in ``shared.shared_users``, since an e-mail belongs to one user of one tenant.
+"""
 
 from datetime import datetime
 from typing import Any, Final
@@ -39,7 +42,7 @@ class UserOut(msgspec.Struct, frozen=True):
 
 
 class UserIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A new user. Without a role it is USER; without a password nobody can log in as this user."""
+    """A new user. The default role is USER. Without a password nobody can log in as this user."""
 
     email: Email
     password: Password | None = None
@@ -50,7 +53,10 @@ class UserIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class UserPatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What changes of a user; what is left out stays. A new password ends all of the user's log-ins."""
+    """The fields of a user to change; fields that are left out stay as they are.
+
+    A new password, or ``is_active`` false, ends all of the user's log-ins.
+    """
 
     email: Email | UnsetType = UNSET
     password: Password | UnsetType = UNSET
@@ -81,7 +87,7 @@ _OTHERS: Final = Statement(
 
 
 class UserController(Controller):
-    """Users of the tenant that the request is for."""
+    """The users of the caller's tenant."""
 
     path = "/users"
     tags = ("Users",)
@@ -151,7 +157,7 @@ class UserController(Controller):
 
 
 async def _stored(values: dict[str, Any]) -> dict[str, Any]:
-    """Return a user's values as they are stored: the e-mail folded, and a hash instead of the password."""
+    """Return a user's values as they are stored: with a case-folded e-mail, and a hash for the password."""
     stored = {name: value for name, value in values.items() if name != "password"}
     if "email" in stored:
         stored["email"] = stored["email"].casefold()
@@ -162,10 +168,16 @@ async def _stored(values: dict[str, Any]) -> dict[str, Any]:
 
 
 async def _givable(transaction: TenantTransaction, caller: Caller, role_id: int | None) -> int:
-    """Return the id of a role that the caller may give to a user; of USER, by default.
+    """Return the id of a role that the caller may give to a user.
+
+    Args:
+        transaction: the caller's tenant transaction.
+        caller: who gives the role.
+        role_id: the role; USER if it is None.
 
     Raises:
-        ProblemError: there is no such role, or it permits what the caller's token does not.
+        InvalidValueError: the tenant has no such role.
+        ProblemError: the role has a permission that the caller may not give.
     """
     if role_id is None:
         role_id = await transaction.fetchval(_ROLE, name=SEEDED_ROLES[-1])
@@ -177,13 +189,13 @@ async def _givable(transaction: TenantTransaction, caller: Caller, role_id: int 
 
 
 async def _lock(transaction: TenantTransaction, caller: Caller, user_id: int) -> asyncpg.Record:
-    """Return a user whom the caller may change, the row locked; log-ins wait for it meanwhile.
+    """Lock and return the row of a user whom the caller may change. Log-ins wait for the lock.
 
     Raises:
-        ProblemError: there is no such user, or it is one who may do what the caller may not: whoever could set
-            the password could become that user.
+        ProblemError: no user has this id, or the user has a permission that the caller may not give: a
+            caller who sets the password could log in as that user.
     """
-    # The administrators' row before any user's, always, so that nobody waits in a circle.
+    # Always lock the administrator role's row before a user's row, so that there are no deadlocks.
     await transaction.fetchval(_LOCK_ROLE, name=ADMINISTRATOR)
     before = await transaction.fetchrow(_LOCK, id=user_id)
     if before is None:
@@ -196,12 +208,18 @@ async def _lock(transaction: TenantTransaction, caller: Caller, user_id: int) ->
 async def _keep_administrator(
     transaction: TenantTransaction, user_id: int, before: Any, after: dict[str, Any] | None
 ) -> None:
-    """Check that a tenant which has an active ADMIN_MASTER keeps one.
+    """Check that a change does not take the tenant's last active ADMIN_MASTER away.
 
-    Whoever comes here holds the lock on that role's row, so two cannot go at once.
+    The caller holds the lock on that role's row, so that two administrators cannot be removed at once.
+
+    Args:
+        transaction: the caller's tenant transaction.
+        user_id: the user who is changed.
+        before: the user's values before the change.
+        after: the user's values after the change, or None if the user is deleted.
 
     Raises:
-        ProblemError: this was the last one.
+        ProblemError: the user is the last active ADMIN_MASTER.
     """
     role_id = await transaction.fetchval(_ROLE, name=ADMINISTRATOR)
     was = before["is_active"] and before["user_role_id"] == role_id

@@ -1,1 +1,1 @@
-"""What every route shares, and the routes that describe the API itself."""
+"""Parts that all routes share, and the routes that describe the API itself."""

@@ -1,4 +1,4 @@
-"""``/schema/asyncapi.json``: messages as an AsyncAPI 3 document, made from the contracts themselves."""
+"""``/schema/asyncapi.json``: an AsyncAPI 3 document of all messages, generated from their contracts."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -21,13 +21,13 @@ Action = Literal["send", "receive"]
 
 @get("/schema/asyncapi.json", opt=public(), summary="Messages, as AsyncAPI 3", include_in_schema=False)
 async def asyncapi() -> Response[dict[str, Any]]:
-    """Describe every message: what Tenantry sends, and what it takes."""
+    """Describe every message that Tenantry sends or receives."""
     return Response(document(), media_type="application/json")
 
 
 @cache
 def document() -> dict[str, Any]:
-    """Return the document."""
+    """Return the AsyncAPI document."""
     internal = [data for type_, data in COMMANDS.items() if type_ != Signup.type]
     types: list[type[msgspec.Struct]] = [*COMMANDS.values(), *EVENTS.values()]
     _, schemas = msgspec.json.schema_components([CloudEvent, SignupEvent, *types], ref_template=_REF)

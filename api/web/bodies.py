@@ -1,4 +1,4 @@
-"""Bodies: what a request's body may be before any type is asked of it."""
+"""Bodies: decodes request bodies before they are converted to a type."""
 
 from typing import Any
 
@@ -7,13 +7,13 @@ from litestar.exceptions import ClientException
 
 
 class BodyRequest(Request[Any, Any, Any]):
-    """A request whose body may be any bytes at all: what cannot be decoded is the client's fault."""
+    """A request that answers 400, and not 500, if its body cannot be decoded."""
 
     async def json(self) -> Any:
-        """Return the body, decoded.
+        """Return the decoded body.
 
         Raises:
-            ClientException: it is not UTF-8, or is nested deeper than any body that a route takes.
+            ClientException: the body is not UTF-8, or is nested too deeply.
         """
         try:
             return await super().json()

@@ -1,4 +1,4 @@
-"""The OpenAPI document: what the handlers say, plus the problems that each route's rule can answer."""
+"""The OpenAPI document: adds to Litestar's own the token and the problems of each operation."""
 
 from typing import Final
 
@@ -66,7 +66,7 @@ _WITH_BODY: Final = ("body-too-large", "unsupported-media-type")
 
 
 def config(version: str) -> OpenAPIConfig:
-    """Return the document's own settings: Scalar at ``/schema``, Swagger beside it."""
+    """Return the settings of the document and its viewers: Scalar at ``/schema``, Swagger next to it."""
     return OpenAPIConfig(
         title="Tenantry",
         version=version,
@@ -81,7 +81,7 @@ def config(version: str) -> OpenAPIConfig:
 
 @get("/problems/{name:str}", opt=public(), summary="What a problem type means", tags=("Problems",))
 async def describe_problem(name: FromPath[str]) -> ProblemType:
-    """Describe a problem type: the ``type`` of every error answer leads here."""
+    """Describe a problem type. The ``type`` of every error answer is an address of this route."""
     kind = KINDS.get(name)
     if kind is None:
         raise ProblemError("not-found")
@@ -89,7 +89,7 @@ async def describe_problem(name: FromPath[str]) -> ProblemType:
 
 
 def document(app: Litestar) -> None:
-    """Add to every operation the problems that it can answer, and the token that it asks for."""
+    """Add to every operation the problems that it can answer with, and the token that it needs."""
     openapi = app.openapi_schema
     openapi.components.schemas[_SCHEMA_NAME] = _schema()
     for route in app.routes:
@@ -135,7 +135,7 @@ def _document(operation: Operation, handler: HTTPRouteHandler) -> None:
 
 
 def _schema() -> Schema:
-    """Return the schema of `problems.ProblemDetails`, which no handler returns and so nobody generates."""
+    """Return the schema of `problems.ProblemDetails`. No handler returns it, so Litestar generates none."""
     text, number = Schema(type=OpenAPIType.STRING), Schema(type=OpenAPIType.INTEGER)
     wrong = Schema(
         type=OpenAPIType.OBJECT, properties={"field": text, "message": text}, required=["field", "message"]

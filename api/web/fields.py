@@ -1,4 +1,4 @@
-"""Field types: what a value in a body, a query or a path may be. PostgreSQL's text has no NUL."""
+"""Field types: constraints on values in bodies, queries and paths. PostgreSQL's text type allows no NUL."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -22,19 +22,23 @@ Host = Annotated[str, Meta(min_length=1, max_length=253, pattern=NO_NUL)]
 Email = Annotated[str, Meta(min_length=3, max_length=256, pattern=r"^[^@\s\x00]+@[^@\s\x00]+\.[^@\s\x00]+$")]
 Password = Annotated[str, Meta(min_length=8, max_length=256)]
 Reason = Annotated[str, Meta(min_length=1, max_length=500, pattern=r"^[^\x00]*[^\s\x00][^\x00]*$")]
-"""Why an operator does something, in their own words."""
+"""The reason for an operator's act, in the operator's own words."""
 Moment = Annotated[datetime, Meta(tz=True)]
 RowId = Annotated[int, Meta(ge=1, le=2**31 - 1)]
-"""A row's id in a body."""
+"""The id of a row, in a body."""
 Id = Annotated[int, PathParameter(ge=1, le=2**31 - 1)]
-"""A row's id in a path."""
+"""The id of a row, in a path."""
 
 
 def utc(moment: datetime, field: str) -> datetime:
     """Return ``moment`` in UTC.
 
+    Args:
+        moment: a time with an offset from UTC.
+        field: name of the field that held the time, for the error.
+
     Raises:
-        InvalidValueError: it has no offset, or lies beyond what a timestamp can hold.
+        InvalidValueError: the time has no offset, or is outside the years 1 to 9999 in UTC.
     """
     if moment.tzinfo is None:
         raise InvalidValueError(field, "needs an offset from UTC, such as Z")

@@ -1,4 +1,4 @@
-"""``/health``: whether the process lives, and whether it can serve."""
+"""``/health``: tells whether the process is alive, and whether it can serve requests."""
 
 import asyncio
 from typing import Literal
@@ -23,15 +23,16 @@ class Live(msgspec.Struct, frozen=True):
 
 
 class Ready(msgspec.Struct, frozen=True):
-    """Readiness. ``degraded`` serves tenants, but provisions nobody for now.
+    """Whether the process can serve requests.
 
     Args:
-        status: ``ok``, ``degraded`` or ``unavailable``.
-        postgres: ``up``, ``down``, or ``unsupported``: older than what tenants' roles need.
-        shared_revision: where the shared lineage is; None where it is not there.
-        broker: what the provisioners' heartbeats last said; ``unknown`` where none is heard.
-        provisioners: how many are heard.
-        paused: whether operators paused them.
+        status: ``ok``; ``degraded`` if tenants are served but none is provisioned for now; ``unavailable`` if
+            no requests can be served.
+        postgres: ``up``, ``down``, or ``unsupported`` if the server is too old for tenants' roles.
+        shared_revision: the revision of the shared schema; None if it is missing or not known.
+        broker: the broker's state in the provisioners' last heartbeats; ``unknown`` if there are none.
+        provisioners: number of provisioners whose heartbeats are heard.
+        paused: whether operators have paused the provisioners.
     """
 
     status: Literal["ok", "degraded", "unavailable"]
@@ -58,7 +59,13 @@ class HealthController(Controller):
 
 
 async def readiness(database: Database, shared: Lineage, settings: Settings) -> Ready:
-    """Look at PostgreSQL, the shared revision and the provisioners' heartbeats, within a bound."""
+    """Check PostgreSQL, the shared revision and the provisioners' heartbeats.
+
+    Args:
+        database: the API's connections.
+        shared: the shared lineage that this release knows.
+        settings: `ready_timeout` bounds the check; `heartbeat_timeout` says how old a heartbeat may be.
+    """
     try:
         async with asyncio.timeout(settings.ready_timeout), database.shared() as connection:
             if not await _supported(connection):
@@ -83,5 +90,5 @@ async def _supported(connection: Connection) -> bool:
 
 
 def _fits(shared: Lineage, revision: str | None) -> bool:
-    """Say whether this release can run on the shared revision: its own head, or a newer one."""
+    """Return whether this release can run on the shared revision: its own head, or a newer, unknown one."""
     return revision is not None and (revision == shared.head or not shared.knows(revision))

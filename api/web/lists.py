@@ -1,4 +1,7 @@
-"""Lists: ``limit`` and an opaque ``cursor``, answered as ``{"items": [...], "next_cursor": ...}``."""
+"""Lists: parameters, cursors and pages of routes that list things.
+
+A request has a ``limit`` and an opaque ``cursor``; the answer is ``{"items": [...], "next_cursor": ...}``.
+"""
 
 import base64
 import binascii
@@ -23,7 +26,7 @@ Cursor = Annotated[
 
 
 class Page(msgspec.Struct, Generic[T], frozen=True):
-    """One page of a list; ``next_cursor`` is null on the last."""
+    """One page of a list. ``next_cursor`` is null on the last page."""
 
     items: Sequence[T]
     next_cursor: str | None
@@ -34,20 +37,24 @@ ROW: Final = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 
 
 def wrong_cursor() -> InvalidValueError:
-    """Return the error of a cursor that is not one of the list's."""
+    """Return the error for a cursor that does not belong to the list."""
     return InvalidValueError("cursor", "not a cursor of this list in this order")
 
 
 def encode(*keys: Any) -> str:
-    """Return the cursor of the row that these keys end a page with."""
+    """Return the cursor for a page whose last row has these keys."""
     return base64.urlsafe_b64encode(msgspec.json.encode(keys)).decode().rstrip("=")
 
 
 def decode(cursor: str, *kinds: Any) -> tuple[Any, ...]:
     """Return a cursor's keys.
 
+    Args:
+        cursor: the cursor as the client sent it.
+        kinds: the types of its keys.
+
     Raises:
-        Problem: it is not one of ours, or of another list or order.
+        InvalidValueError: the cursor cannot be decoded, or its keys have other types.
     """
     try:
         raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))

@@ -1,8 +1,9 @@
-"""``/metrics``, in Prometheus's text format: this process's requests, and what PostgreSQL tells at the scrape.
+"""``/metrics``: figures in Prometheus's text format, on this process's requests and on the whole system.
 
-It is public like ``/health``, and tells numbers only; it belongs behind the proxy, which is to keep it from
-the outside. Requests are counted by process: with more than one worker, set ``PROMETHEUS_MULTIPROC_DIR`` to an
-empty directory, and any worker answers for all (prometheus-client, multiprocess mode).
+The figures on the system are read from PostgreSQL at the scrape. The route is public like ``/health`` and shows
+numbers only; the proxy should hide it from the outside. Requests are counted per process: with more than one
+worker, set ``PROMETHEUS_MULTIPROC_DIR`` to an empty directory, and any worker answers for all of them
+(prometheus-client, multiprocess mode).
 """
 
 import asyncio
@@ -49,11 +50,11 @@ SECONDS: Final = Histogram(
 
 _BEGUN: Final = "tenantry_begun"
 _FRESH: Final = 1.0
-"""Seconds that PostgreSQL's figures serve, so that scrapes cost it no more than one look a second."""
+"""Seconds for which PostgreSQL's figures are kept, so that scrapes read them at most once per second."""
 
 
 class Stopwatch(ASGIMiddleware):
-    """Notes when a request began; the outermost middleware."""
+    """Middleware that notes when a request began. It must be the outermost."""
 
     scopes = (ScopeType.HTTP,)
 
@@ -63,12 +64,12 @@ class Stopwatch(ASGIMiddleware):
 
 
 async def count(message: Message, scope: Scope) -> None:
-    """Count an answer: a ``before_send`` hook, so that refusals and unknown addresses count too."""
+    """Count an answer. A ``before_send`` hook, so that refusals and unknown addresses are counted too."""
     if message["type"] != "http.response.start":
         return
     begun: tuple[float, str] | None = scope["state"].get(_BEGUN)
     if begun is None:
-        REQUESTS.labels("", "none", message["status"]).inc()  # whoever makes up addresses makes no series
+        REQUESTS.labels("", "none", message["status"]).inc()  # one series for all unknown addresses
         return
     started, method = begun
     route = scope["path_template"] or "/"
@@ -77,11 +78,11 @@ async def count(message: Message, scope: Scope) -> None:
 
 
 class Figures(Collector):
-    """What PostgreSQL tells, within a bound of time; at most one look a second, however many ask.
+    """The collector of the figures that are read from PostgreSQL, at most once per second.
 
     Args:
-        database: the API's.
-        settings: `ready_timeout` and `heartbeat_timeout`.
+        database: the API's connections.
+        settings: `ready_timeout` bounds a read; `heartbeat_timeout` says how old a heartbeat may be.
     """
 
     def __init__(self, database: Database, settings: Settings) -> None:
@@ -92,7 +93,7 @@ class Figures(Collector):
         self._found: Standing | None = None
 
     async def refresh(self) -> None:
-        """Read the figures anew, where they are older than a second."""
+        """Read the figures again if they are older than a second. If PostgreSQL is down, there are none."""
         async with self._lock:
             if time.monotonic() - self._read_at < _FRESH:
                 return
@@ -154,7 +155,7 @@ _BACKLOG: Final = (
 
 @get("/metrics", opt=public(), media_type="text/plain", summary="Figures for Prometheus", tags=("Health",))
 async def metrics(request: ApiRequest) -> Response[bytes]:
-    """Tell requests of this process (or of all, see above), backlog, parked messages and tenants."""
+    """Return figures on requests, the backlog, parked messages, tenants and provisioners."""
     figures: Figures = request.app.state.figures
     await figures.refresh()
     text = generate_latest(_requests()) + generate_latest(_alone(figures))

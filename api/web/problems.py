@@ -1,4 +1,7 @@
-"""Problems: every error answer, as RFC 9457 ``application/problem+json``, one stable ``type`` a kind."""
+"""Problems: the kinds of error answers (RFC 9457), and the handler that turns exceptions into them.
+
+Each kind has one stable ``type``.
+"""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -22,7 +25,7 @@ MEDIA_TYPE: Final = "application/problem+json"
 
 
 class ProblemType(msgspec.Struct, frozen=True):
-    """A kind of problem: all answers of it have this status, title and detail."""
+    """A kind of problem. All answers of this kind have the same status, title and detail."""
 
     name: ProblemKind
     status: int
@@ -32,7 +35,7 @@ class ProblemType(msgspec.Struct, frozen=True):
 
     @property
     def type(self) -> str:
-        """The type's URI reference, which answers with this description."""
+        """The URI reference of the type. A GET of it returns this description."""
         return f"/problems/{self.name}"
 
 
@@ -108,7 +111,7 @@ class ProblemDetails(msgspec.Struct, frozen=True, omit_defaults=True):
 def answer(
     request: Request[Any, Any, Any], kind: ProblemType, errors: Sequence[InvalidField] = ()
 ) -> Response[ProblemDetails]:
-    """Return a problem's response."""
+    """Return the response for a problem."""
     headers = {}
     if kind.retry_after is not None:
         headers["Retry-After"] = str(kind.retry_after)
@@ -126,7 +129,7 @@ def answer(
     return Response(details, status_code=kind.status, media_type=MEDIA_TYPE, headers=headers)
 
 
-# What the driver raises where no rule of ours came before it.
+# Errors of the driver that no code of ours has handled.
 _BY_DRIVER: Final[tuple[tuple[tuple[type[Exception], ...], ProblemKind], ...]] = (
     ((asyncpg.InvalidCachedStatementError,), "unavailable"),
     ((asyncpg.DataError,), "validation"),
@@ -138,7 +141,7 @@ _BY_DRIVER: Final[tuple[tuple[tuple[type[Exception], ...], ProblemKind], ...]] =
 
 
 def handle(request: Request[Any, Any, Any], error: Exception) -> Response[ProblemDetails]:
-    """Answer any exception: the application's exception handler."""
+    """Return the answer to an exception. This is the application's exception handler."""
     if isinstance(error, TenantryError) and error.kind != "internal":
         response = answer(request, KINDS[error.kind], error.fields)
         if error.retry_after is not None:
@@ -154,7 +157,7 @@ def handle(request: Request[Any, Any, Any], error: Exception) -> Response[Proble
 
 
 def _http(request: Request[Any, Any, Any], error: HTTPException) -> Response[ProblemDetails]:
-    """Answer what Litestar itself refused."""
+    """Return the answer to a request that Litestar itself refused."""
     if isinstance(error, ValidationException):
         return answer(request, KINDS["validation"], _field_errors(error))
     response = answer(request, KINDS[_BY_STATUS.get(error.status_code, "malformed")])

@@ -1,12 +1,12 @@
-"""Resources: what the routes of a tenant's resource have in common, audit included.
+"""Resources: implements the routes of a tenant's resource, including the audit log.
 
-A resource is a table, a struct for what is shown of a row, and a noun:
+A resource is made of a table, a struct with the columns to show, and a noun:
 
     NOTES = Resource(Note, NoteOut, "note")
 
-Its five routes are then one line each: `Resource.page`, `read`, `create`, `change` and `remove`. Each is one
-transaction in the caller's tenant; a change writes its entry to the audit log in the same transaction. What
-needs more than that opens an `act` and puts together what it needs of the resource's `rows`.
+Each of its five routes is then one line: `Resource.page`, `read`, `create`, `change` or `remove`. Each runs one
+transaction in the caller's tenant; a change writes its audit entry in the same transaction. A route that needs
+more opens an `act` and uses the resource's `rows`.
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -25,11 +25,11 @@ __all__ = ["Act", "Filter", "Resource", "Rows", "act", "before", "changes", "con
 
 
 class Act:
-    """A change in the caller's tenant, while it is made.
+    """A change in the caller's tenant that is being made.
 
     Args:
-        transaction: the tenant's.
-        detail: what the audit log's entry says of it; never a secret, nor a value of the tenant's.
+        transaction: the tenant transaction.
+        detail: details for the audit entry; never a secret, and never a value from the tenant's rows.
     """
 
     def __init__(self, transaction: TenantTransaction, detail: dict[str, Any]) -> None:
@@ -38,7 +38,7 @@ class Act:
         self._login: Connection | None = None
 
     async def as_login(self) -> Connection:
-        """Leave the tenant's role, for what is written in ``shared``; nothing of the tenant after that."""
+        """Leave the tenant's role to write in ``shared``. The tenant's rows cannot be reached after that."""
         if self._login is None:
             self._login = await self.transaction.as_login()
         return self._login
@@ -46,12 +46,12 @@ class Act:
 
 @asynccontextmanager
 async def act(request: ApiRequest, action: str, **detail: Any) -> AsyncIterator[Act]:
-    """Open a transaction in the caller's tenant, whose change is in the audit log when it commits.
+    """Open a transaction in the caller's tenant that writes an audit entry before it commits.
 
     Args:
-        request: whose act it is.
+        request: the request that makes the change.
         action: what is done, as ``noun.verb``.
-        detail: what the entry says; more may be added to the act's own ``detail`` inside.
+        detail: details for the audit entry; the body can add more to the act's ``detail``.
     """
     async with request.auth.transaction() as transaction:
         done = Act(transaction, detail)
@@ -61,13 +61,13 @@ async def act(request: ApiRequest, action: str, **detail: Any) -> AsyncIterator[
 
 
 class Resource(Generic[Out]):
-    """A resource of each tenant.
+    """A resource that every tenant has.
 
     Args:
-        model: its table.
-        out: what is shown of a row: each field is a column.
-        noun: what one of them is called in the audit log: ``noun.create``, with a detail ``noun_id``.
-        options: those of `Rows`: ``filters``, ``order``, ``taken``.
+        model: the resource's table.
+        out: the struct to show for a row; each field is a column.
+        noun: the name of one row in the audit log, as in the action ``noun.create`` and the detail ``noun_id``.
+        options: options of `Rows`: ``filters``, ``order`` and ``taken``.
     """
 
     def __init__(self, model: type[Base], out: type[Out], noun: str, **options: Any) -> None:
@@ -77,29 +77,29 @@ class Resource(Generic[Out]):
     async def page(
         self, request: ApiRequest, *, limit: int, cursor: str | None, order: str = "id", **filters: Any
     ) -> Page[Out]:
-        """Answer a list: see `Rows.list_`."""
+        """Return a page of rows; see `Rows.list_`."""
         async with request.auth.transaction() as transaction:
             return await self.rows.list_(transaction, limit=limit, cursor=cursor, order=order, **filters)
 
     async def read(self, request: ApiRequest, row_id: int) -> Out:
-        """Answer one row: see `Rows.require`."""
+        """Return one row; see `Rows.require`."""
         async with request.auth.transaction() as transaction:
             return await self.rows.require(transaction, row_id)
 
     async def create(self, request: ApiRequest, values: Mapping[str, Any]) -> Out:
-        """Add a row and answer it: see `Rows.insert`."""
+        """Add a row and return it; see `Rows.insert`."""
         async with act(request, f"{self.noun}.create") as done:
             made = await self.rows.insert(done.transaction, values)
             done.detail[f"{self.noun}_id"] = made.id  # type: ignore[attr-defined]
         return made
 
     async def change(self, request: ApiRequest, row_id: int, values: Mapping[str, Any]) -> Out:
-        """Change a row and answer it: see `Rows.update`."""
+        """Change a row and return it; see `Rows.update`."""
         detail = {f"{self.noun}_id": row_id, "fields": sorted(values)}
         async with act(request, f"{self.noun}.change", **detail) as done:
             return await self.rows.update(done.transaction, row_id, values)
 
     async def remove(self, request: ApiRequest, row_id: int) -> None:
-        """Delete a row: see `Rows.delete`."""
+        """Delete a row; see `Rows.delete`."""
         async with act(request, f"{self.noun}.delete", **{f"{self.noun}_id": row_id}) as done:
             await self.rows.delete(done.transaction, row_id)

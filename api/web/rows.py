@@ -1,6 +1,6 @@
-"""Rows: the statements of one table that each tenant has, written once for all resources.
+"""Rows: reads and writes the rows of one table of a tenant, with statements that all resources share.
 
-They run in a transaction of the caller's tenant, so that a resource may put several together.
+The statements run in a tenant transaction of the caller, so that a route can combine several of them.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -43,11 +43,11 @@ _FOREVER: Final = literal_column("'infinity'::timestamptz", DateTime(timezone=Tr
 
 
 class Filter:
-    """A condition that a list may be narrowed by.
+    """A condition that narrows a list.
 
     Args:
-        column: what it looks at; its value has the column's type.
-        condition: makes SQL of the column and the value.
+        column: the column to compare; the filter's value has the column's type.
+        condition: returns the SQL condition for the column and the value.
     """
 
     def __init__(
@@ -57,48 +57,51 @@ class Filter:
         self.condition = condition
 
     def named(self, name: str) -> ColumnElement[bool]:
-        """Return the condition, its value a parameter ``name``."""
+        """Return the condition with its value as a parameter called ``name``."""
         return self.condition(self.column, bindparam(name, type_=self.column.type))
 
 
 def equals(column: Column) -> Filter:
-    """Rows whose ``column`` is the value."""
+    """Return a filter for rows whose ``column`` equals the value."""
     return Filter(column, lambda found, value: found == value)
 
 
 def before(column: Column) -> Filter:
-    """Rows whose ``column`` lies before the value."""
+    """Return a filter for rows whose ``column`` is less than the value."""
     return Filter(column, lambda found, value: found < value)
 
 
 def since(column: Column) -> Filter:
-    """Rows whose ``column`` is the value or lies after it."""
+    """Return a filter for rows whose ``column`` equals the value or is greater."""
     return Filter(column, lambda found, value: found >= value)
 
 
 def contains(column: Column) -> Filter:
-    """Rows whose ``column`` has the value in it, whatever the case of both."""
+    """Return a filter for rows whose ``column`` contains the value, ignoring case."""
     return Filter(
         column, lambda found, value: func.strpos(func.lower(found), func.lower(value)) > literal_column("0")
     )
 
 
 def changes(patch: msgspec.Struct) -> dict[str, Any]:
-    """Return the fields of a patch that were sent."""
+    """Return the names and values of the fields of a patch that the client sent."""
     sent = ((name, getattr(patch, name)) for name in patch.__struct_fields__)
     return {name: value for name, value in sent if value is not UNSET}
 
 
 class Rows(Generic[Out]):
-    """The rows of one table of the caller's tenant.
+    """The rows of one table that every tenant has.
 
     Args:
         model: the table. It has an integer column ``id``; a column ``updated_at`` is kept up to date.
-        out: what is made of a row: each field is a column.
-        filters: by which a list may be narrowed.
-        order: columns by which a list may be sorted. One that can be NULL must be a point in time, and NULL
-            is later than all.
-        taken: the problem where a column's value must be unique and is not.
+        out: the struct to return for a row; each field is a column.
+        filters: the filters of the list, by name.
+        order: columns that the list can be sorted by. A nullable column must be a timestamp; NULL sorts after
+            every time.
+        taken: the kind of problem to raise if a value must be unique and is not.
+
+    Raises:
+        TypeError: a nullable column in ``order`` is not a timestamp.
     """
 
     def __init__(
@@ -133,7 +136,7 @@ class Rows(Generic[Out]):
         self._lists: dict[tuple[frozenset[str], str, bool], Statement] = {}
 
     async def get(self, transaction: TenantTransaction, row_id: int) -> Out | None:
-        """Return a row; None if there is none of this id."""
+        """Return a row, or None if no row has this id."""
         row = await transaction.fetchrow(self._get, id=row_id)
         return None if row is None else self._out(*row.values())
 
@@ -141,7 +144,7 @@ class Rows(Generic[Out]):
         """Return a row.
 
         Raises:
-            ProblemError: there is none of this id.
+            ProblemError: no row has this id.
         """
         found = await self.get(transaction, row_id)
         if found is None:
@@ -152,8 +155,8 @@ class Rows(Generic[Out]):
         """Add a row and return it.
 
         Raises:
-            InvalidValueError: it refers to a row that is not there.
-            ProblemError: a value is taken.
+            InvalidValueError: the row refers to a row that does not exist, or a time is out of range.
+            ProblemError: a value that must be unique is taken.
         """
         names = tuple(values)
         if names not in self._inserts:
@@ -165,11 +168,11 @@ class Rows(Generic[Out]):
         return self._out(*row.values())
 
     async def update(self, transaction: TenantTransaction, row_id: int, values: Mapping[str, Any]) -> Out:
-        """Change a row and return it as it is now.
+        """Change a row and return the changed row.
 
         Raises:
-            InvalidValueError: it would refer to a row that is not there.
-            ProblemError: there is no row of this id, or a value is taken.
+            InvalidValueError: the row would refer to a row that does not exist, or a time is out of range.
+            ProblemError: no row has this id, or a value that must be unique is taken.
         """
         names = tuple(values)
         if not names and "updated_at" not in self._table.c:
@@ -187,7 +190,7 @@ class Rows(Generic[Out]):
         """Delete a row.
 
         Raises:
-            ProblemError: there is no row of this id, or others refer to it.
+            ProblemError: no row has this id, or other rows refer to the row.
         """
         with self._refusals():
             if await transaction.fetchval(self._delete, id=row_id) is None:
@@ -205,14 +208,14 @@ class Rows(Generic[Out]):
         """Return a page of rows.
 
         Args:
-            transaction: in the caller's tenant.
-            limit: rows at most.
-            cursor: ``next_cursor`` of the page before.
-            order: a column of those that the list may be sorted by; a leading minus turns it round.
-            filters: values by the names of the filters; None does not narrow the list.
+            transaction: the caller's tenant transaction.
+            limit: rows to return at most.
+            cursor: ``next_cursor`` of the page before; None for the first page.
+            order: the column to sort by; a leading minus reverses the order.
+            filters: values by filter name; a value of None does not narrow the list.
 
         Raises:
-            InvalidValueError: the cursor is none of this list in this order, or a time is out of range.
+            InvalidValueError: the cursor is not one of this list in this order, or a time is out of range.
         """
         values = _in_utc({name: value for name, value in filters.items() if value is not None})
         column = order.removeprefix("-")
@@ -264,7 +267,7 @@ class Rows(Generic[Out]):
         name, key, row_id = lists.decode(cursor, str, kind | None if column.nullable else kind, lists.ROW)
         if name != self._cursor_name(order):
             raise lists.wrong_cursor()
-        if isinstance(key, str) and "\0" in key:  # nobody's text in PostgreSQL
+        if isinstance(key, str) and "\0" in key:  # PostgreSQL's text holds no NUL
             raise lists.wrong_cursor()
         return _in_utc({"after_key": key, "after_id": row_id}, field="cursor")
 
@@ -273,7 +276,7 @@ class Rows(Generic[Out]):
 
     @contextmanager
     def _refusals(self) -> Iterator[None]:
-        """Say what PostgreSQL refused in the client's words."""
+        """Turn constraint violations of PostgreSQL into errors for the client."""
         try:
             yield
         except asyncpg.UniqueViolationError:
@@ -281,7 +284,7 @@ class Rows(Generic[Out]):
         except asyncpg.ForeignKeyViolationError as error:
             reference = self._references.get(error.constraint_name or "")
             if reference is None or error.table_name != self._table.name:
-                raise ProblemError("conflict") from None  # others refer to this one
+                raise ProblemError("conflict") from None  # other rows refer to this one
             raise InvalidValueError(reference[0], f"none of this tenant's {reference[1]}") from None
 
 
