@@ -1,1 +1,1 @@
-"""Messages: the relay that publishes the ledger, and the consumer that does what commands ask."""
+"""The provisioner: publishes the ledger's messages, and handles the commands among them."""

@@ -1,4 +1,4 @@
-"""The provisioner's composition root: ``python -m provisioner``."""
+"""The provisioner's composition root: ``python -m provisioner`` puts the parts together and runs them."""
 
 import asyncio
 import gc
@@ -36,13 +36,13 @@ log = structlog.get_logger("provisioner")
 
 _CONNECT_RETRY = 0.5
 _ABANDON = 5.0
-"""Seconds for work that was cut off to give its attempts back."""
+"""Seconds that cancelled work has to give its attempts back."""
 _CLOSE = 5.0
 """Seconds that closing the connections may take."""
 
 
 def transport(config: Settings) -> Transport:
-    """Return RabbitMQ where ``AMQP_URL`` is set, else delivery within this process."""
+    """Return the transport: RabbitMQ if ``AMQP_URL`` is set, otherwise delivery within this process."""
     if config.amqp_url is None:
         return InProcess(concurrency=config.provision_concurrency)
     return Rabbit(
@@ -54,14 +54,15 @@ def transport(config: Settings) -> Transport:
 
 
 async def run(config: Settings, stop: asyncio.Event) -> None:
-    """Run until ``stop`` is set: migrate the shared lineage, then relay, consume and beat.
+    """Migrate the shared lineage, then run the relay, the consumer and the upkeep until ``stop`` is set.
 
     Args:
-        config: `owner_database_url` is required.
-        stop: set by SIGTERM and SIGINT.
+        config: the settings; `owner_database_url` is required.
+        stop: the event that SIGTERM and SIGINT set.
 
     Raises:
         SettingsError: a setting is missing.
+        UnsupportedServerError: PostgreSQL is too old.
     """
     owner_url = config.require("owner_database_url")
     tenant_lineage = lineage("tenant", config.alembic_config)
@@ -113,7 +114,7 @@ async def run(config: Settings, stop: asyncio.Event) -> None:
 
 @asynccontextmanager
 async def _pool(owner_url: str, size: int) -> AsyncIterator[asyncpg.Pool]:
-    """A pool of the owner's connections, closed within a bound even where one of them is broken."""
+    """Open a pool of the owner's connections. Closing takes at most `_CLOSE` seconds, even if one is broken."""
     session = {**SESSION, "application_name": "tenantry-provisioner"}
     pool = await asyncpg.create_pool(owner_url, min_size=1, max_size=size, server_settings=session)
     try:
@@ -134,13 +135,20 @@ async def _serve(
     stop: asyncio.Event,
     grace: float,
 ) -> None:
-    """Run the parts until stopped; then finish what is in hand, or give it back within the grace period."""
+    """Run the parts until ``stop`` is set or one of them fails.
+
+    When stopped, wait up to ``grace`` seconds for the commands in hand; then cancel the rest, which gives its
+    attempts back.
+
+    Raises:
+        Exception: the error of the part that failed.
+    """
     tasks = [asyncio.create_task(part) for part in parts]
     stopped = asyncio.create_task(stop.wait())
     try:
         done, _ = await asyncio.wait([*tasks, stopped], return_when=asyncio.FIRST_COMPLETED)
         if stopped not in done:
-            done.pop().result()  # a part that ends by itself has failed: let the process be restarted
+            done.pop().result()  # a part that ends by itself has failed: end the process, to be restarted
             return
         log.info("stopping", in_hand=carrier.in_hand)
         with suppress(TimeoutError):
@@ -158,7 +166,7 @@ async def _serve(
 
 
 async def _migrate_shared(owner_url: str, config: Settings, stop: asyncio.Event) -> None:
-    """Bring the shared lineage up, waiting for PostgreSQL where it is not there yet."""
+    """Migrate the shared lineage; wait for PostgreSQL if it cannot be reached yet."""
     while not stop.is_set():
         try:
             await bootstrap.migrate_shared(owner_url, config)
@@ -178,7 +186,7 @@ async def _main(config: Settings) -> None:
 
 
 def main() -> int:
-    """Run the process; return its exit code: 0 stopped, 2 a setting is wrong or PostgreSQL too old."""
+    """Run the process. Return 0 if it was stopped, or 2 if a setting is invalid or PostgreSQL is too old."""
     try:
         config = settings.load()
         config.require("owner_database_url")
@@ -187,7 +195,7 @@ def main() -> int:
         return 2
     logs.configure(config.log_format, config.log_level)
     gc.collect()
-    gc.freeze()  # modules stay; searching them for garbage would stop everything for tens of milliseconds
+    gc.freeze()  # modules stay; collecting garbage among them would stop everything for tens of milliseconds
     try:
         asyncio.run(_main(config))
     except version.UnsupportedServerError as error:

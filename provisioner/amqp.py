@@ -1,4 +1,4 @@
-"""AMQP connections: opened, closed and waited for within bounds, whatever aio-pika makes of a lost one."""
+"""AMQP connections: opens, closes and awaits them within time limits, and detects lost ones."""
 
 import asyncio
 from collections.abc import Awaitable, Iterator
@@ -11,30 +11,35 @@ from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 from yarl import URL
 
 LOST: Final = (*CONNECTION_EXCEPTIONS, TimeoutError)
-"""What is raised where a connection was lost, or did not answer in time."""
+"""The errors raised if a connection is lost or does not answer in time."""
 HEARTBEAT: Final = 10
-"""Seconds; a peer that says nothing for some three of these is gone (AMQP 0-9-1, heartbeats)."""
+"""Seconds between heartbeats. A peer that is silent for about three of them is gone (AMQP 0-9-1, heartbeats)."""
 
 
 def address(url: str) -> URL:
-    """Return a broker's address with a heartbeat, the address's own if it names one."""
+    """Return a broker's address with a heartbeat of `HEARTBEAT` seconds, unless ``url`` names its own."""
     found = URL(url)
     return found if "heartbeat" in found.query else found.update_query(heartbeat=str(HEARTBEAT))
 
 
 async def connect(broker: URL, *, timeout: float) -> AbstractConnection:  # noqa: ASYNC109 - aio-pika's own
-    """Open a connection; one that could not be opened in time is closed at once."""
+    """Open a connection; close it at once if that fails.
+
+    Args:
+        broker: the broker's address.
+        timeout: seconds to wait for the connection.
+    """
     connection = aio_pika.Connection(broker)
     try:
         await connection.connect(timeout=timeout)
     except BaseException:
-        await connection.close()  # or its finalizer would, on whatever thread it comes to run
+        await connection.close()  # otherwise its finalizer closes it, on whichever thread that runs
         raise
     return connection
 
 
 async def first(*awaitables: Awaitable[object]) -> None:
-    """Return when the first is done; the others are no longer waited for."""
+    """Wait for the first of several awaitables to be done, and cancel the others."""
     waits = [asyncio.ensure_future(awaitable) for awaitable in awaitables]
     try:
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -45,12 +50,13 @@ async def first(*awaitables: Awaitable[object]) -> None:
 
 @contextmanager
 def lost_not_cancelled() -> Iterator[None]:
-    """Tell a lost connection from a cancellation: aiormq cancels what waits on a channel that it closes.
+    """Turn a cancellation by aiormq into an error; aiormq cancels tasks that wait on a closing channel.
 
-    Unnoticed, that would end the caller's task in silence: a task group takes it for a cancelled child.
+    Otherwise the caller's task would end without an error, since a task group ignores cancelled children.
 
     Raises:
         ConnectionError: the connection was lost.
+        asyncio.CancelledError: somebody else cancelled the task.
     """
     try:
         yield
@@ -61,7 +67,7 @@ def lost_not_cancelled() -> Iterator[None]:
 
 
 def is_asked_for() -> bool:
-    """Say whether this task's cancellation was asked for, and is not aiormq's."""
+    """Return whether this task's cancellation was requested, and does not come from aiormq."""
     task = asyncio.current_task()
     return task is None or task.cancelling() > 0
 
@@ -70,4 +76,4 @@ async def close(connection: AbstractConnection) -> None:
     with suppress(*LOST):
         async with asyncio.timeout(2):
             await connection.close()
-    await connection.close()  # where the first was cut off, nothing is left to be done but to say so
+    await connection.close()  # if the first was cut off, this only marks the connection closed

@@ -1,8 +1,8 @@
 """An attempt at a command, in three transactions.
 
-First: the state, and an attempt more. Second: the tenant's advisory lock, the work on that connection, the
-new state, the handled mark and the events. A failure is recorded in a third. Between the first and the
-second, a handler may do what no transaction can hold.
+The first counts the attempt and notes the new state. The second takes the tenant's advisory lock, does the
+work on that connection, and writes the next state, the handled mark and the events. The third records a
+failure. Between the first and the second, a handler may do work that cannot run in a transaction.
 """
 
 import asyncio
@@ -30,19 +30,19 @@ log = structlog.get_logger(__name__)
 BUSY_DELAY: Final = 0.5
 """Seconds until a command whose tenant or row is in use is delivered again."""
 LOCK_TIMEOUT: Final = 1000
-"""Milliseconds that a command waits for the end of a copy, and its first transaction for a row."""
+"""Milliseconds to wait for another delivery of the same command, and for a row in the first transaction."""
 _ANSWER: Final = 5.0
-"""Seconds that PostgreSQL has to answer whether it is there."""
+"""Seconds that PostgreSQL has to answer a probe."""
 
 
 class Policy(msgspec.Struct, frozen=True):
     """How often and how soon a command is tried again.
 
     Args:
-        attempts: after so many it is parked.
-        retry_base: seconds before the first retry, doubling after that.
-        retry_cap: seconds of the longest wait.
-        lock_timeout: seconds that DDL waits for a lock.
+        attempts: number of attempts after which the command is parked.
+        retry_base: seconds before the first retry; the wait doubles with each attempt.
+        retry_cap: seconds to wait at most.
+        lock_timeout: seconds that the work's statements wait for a lock.
     """
 
     attempts: int
@@ -51,17 +51,17 @@ class Policy(msgspec.Struct, frozen=True):
     lock_timeout: float
 
     def delay(self, attempts: int) -> float:
-        """Return the seconds to wait after so many attempts."""
+        """Return the seconds to wait after this number of attempts."""
         return failures.backoff(attempts, base=self.retry_base, cap=self.retry_cap)
 
 
 class Attempts:
-    """Makes attempts at commands; whoever calls holds the message's lock.
+    """Makes attempts at commands. The caller must hold the message's lock.
 
     Args:
         pool: the owner's connections.
-        handlers: by the types of their commands.
-        policy: for retries.
+        handlers: handlers by command type.
+        policy: how commands are tried again.
     """
 
     def __init__(self, pool: Pool, handlers: Handlers, policy: Policy) -> None:
@@ -71,14 +71,16 @@ class Attempts:
         self._unspent: set[UUID] = set()
 
     async def make(self, connection: Connection, message_id: UUID) -> None:
-        """Make one attempt. When this returns, the ledger has it whatever came of it.
+        """Make one attempt. When this returns, the outcome is in the ledger.
 
         Args:
-            connection: outside a transaction; it holds the message's lock.
-            message_id: the command's.
+            connection: a connection outside a transaction that holds the message's lock.
+            message_id: id of the command.
 
         Raises:
-            asyncpg.PostgresError, OSError: PostgreSQL is away, and nothing was decided.
+            asyncpg.PostgresError, asyncpg.InterfaceError, OSError: PostgreSQL cannot be reached (one of
+                `failures.AWAY`), and nothing was decided.
+            asyncpg.LockNotAvailableError: the command's or the tenant's row is locked by somebody else.
         """
         job = await self._begin(connection, message_id)
         if job is None:
@@ -99,18 +101,18 @@ class Attempts:
                     self._unspent.add(entry.id)
                     raise
                 await self._fail(entry, error)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the message's fate is decided here
+            except Exception as error:  # noqa: BLE001 - every error has to end in the ledger
                 await self._fail(entry, error)
 
     async def bury(self, connection: Connection, message_id: UUID) -> None:
-        """Take in a command that RabbitMQ gave up on, after too many dead consumers as a rule.
+        """Take in a command that RabbitMQ gave up delivering, usually because too many consumers died.
 
-        It goes back to pending: each death counted against everything prefetched, so it is parked only
-        at its own attempts limit.
+        The command goes back to pending. It is parked only if it has used up its own attempts, since RabbitMQ
+        counts a consumer's death against every message that was prefetched.
 
         Args:
-            connection: outside a transaction; it holds the message's lock.
-            message_id: the command's.
+            connection: a connection outside a transaction that holds the message's lock.
+            message_id: id of the command.
         """
         async with connection.transaction():
             entry = await inbox.lock_open(connection, message_id, due=True)
@@ -124,25 +126,25 @@ class Attempts:
                 await inbox.retry(connection, message_id, why, delay=self._policy.delay(entry.attempts + 1))
 
     async def take_back(self, connection: Connection) -> None:
-        """Take back the attempts that the absence of PostgreSQL cost."""
+        """Give back the attempts that were cut short because PostgreSQL could not be reached."""
         while self._unspent:
             message_id = next(iter(self._unspent))
-            with suppress(asyncpg.LockNotAvailableError):  # another delivery is at work: one attempt more
+            with suppress(asyncpg.LockNotAvailableError):  # another delivery is at work: it stays spent
                 async with connection.transaction():
                     await connection.execute(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT}")
                     await inbox.give_back_attempt(connection, message_id, delay=0)
             self._unspent.discard(message_id)
 
     async def _begin(self, connection: Connection, message_id: UUID) -> Job[Any] | None:
-        """Count the attempt; return None if there is to be none."""
+        """Run the first transaction. Return the job, or None if no attempt is to be made."""
         async with connection.transaction():
             await connection.execute(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT}")
             entry = await inbox.begin_attempt(connection, message_id)
             if entry is None:
-                return None  # settled already, or waiting for its time: a duplicate, or a late delivery
+                return None  # settled already, or waiting for a retry: a duplicate or a late delivery
             if await pause.is_paused(connection):
                 await inbox.give_back_attempt(connection, message_id, delay=0)
-                return None  # the relay keeps it until somebody resumes
+                return None  # the relay keeps the command until the provisioners are resumed
             if entry.attempts > self._policy.attempts:
                 await self._park(connection, entry, failures.crash_loop(entry.attempts - 1))
                 return None
@@ -174,7 +176,7 @@ class Attempts:
         log.info("command done", outcome=outcome, tenant=slug, attempts=entry.attempts)
 
     async def _is_its_own(self, error: Exception) -> bool:
-        """Say whether it is the work's own, such as a file that cannot be read: PostgreSQL answers."""
+        """Return whether an error is the work's own, such as an unreadable file: if so, PostgreSQL still answers."""
         if not isinstance(error, OSError) or isinstance(error, ConnectionError | socket.gaierror):
             return False
         try:

@@ -1,8 +1,8 @@
-"""Deliveries: what a transport hands over, until it can be acknowledged.
+"""Deliveries: handles the messages that a transport hands over, until they can be acknowledged.
 
-A delivery is known, and then an attempt is made at its command; or dead; or unknown, and then it is kept for
-an operator. From before an attempt's first transaction to after its last, the message's own advisory lock
-keeps its copies out, here and in all other provisioners.
+If the ledger knows the message, an attempt is made at its command; a dead letter goes back to pending; an
+unknown message is parked for an operator. A message's advisory lock is held from before the attempt's first
+transaction until after its last. It keeps out other deliveries of the message, in all provisioners.
 """
 
 import asyncio
@@ -26,18 +26,18 @@ from provisioner.transport import DatabaseAwayError
 log = structlog.get_logger(__name__)
 
 _COPY_DELAY = 15.0
-"""Seconds until a command that another delivery has in hand is looked at again."""
+"""Seconds until a command is delivered again that another delivery has in hand."""
 _PROBE_INTERVAL = 0.5
-"""Seconds between looks whether PostgreSQL is back."""
+"""Seconds between two checks whether PostgreSQL is back."""
 
 
 class Deliveries:
-    """Takes deliveries in; a transport's `Consumer`.
+    """Handles deliveries. Implements a transport's `Consumer`.
 
     Args:
         pool: the owner's connections.
-        handlers: by the types of their commands.
-        policy: for retries.
+        handlers: handlers by command type.
+        policy: how commands are tried again.
     """
 
     def __init__(self, pool: Pool, handlers: Handlers, policy: Policy) -> None:
@@ -45,10 +45,10 @@ class Deliveries:
         self._attempts = Attempts(pool, handlers, policy)
 
     async def command(self, message_id: str | None, body: bytes) -> None:
-        """Handle a delivery of a command. What the ledger does not know is parked as ``unknown``, once.
+        """Handle a delivery of a command. A message that the ledger does not know is parked as ``unknown``, once.
 
         Raises:
-            DatabaseAwayError: nothing was decided; deliver it again.
+            DatabaseAwayError: nothing was decided; the message must be delivered again.
         """
         with _away():
             known = await self._known(message_id)
@@ -60,10 +60,10 @@ class Deliveries:
                     await self._attempts.make(connection, known)
 
     async def signup(self, message_id: str | None, body: bytes) -> None:
-        """Handle a delivery of a sign-up from outside. What is none is parked as ``unknown``, once.
+        """Handle a delivery of a sign-up from outside. A message that is no sign-up is parked as ``unknown``, once.
 
         Raises:
-            DatabaseAwayError: nothing was decided; deliver it again.
+            DatabaseAwayError: nothing was decided; the message must be delivered again.
         """
         with _away():
             try:
@@ -78,10 +78,10 @@ class Deliveries:
                     await self._attempts.make(connection, admitted)
 
     async def dead(self, message_id: str | None, body: bytes) -> None:
-        """Handle what RabbitMQ gave up on. What the ledger does not know is parked as ``unknown``, once.
+        """Handle a dead letter. A message that the ledger does not know is parked as ``unknown``, once.
 
         Raises:
-            DatabaseAwayError: nothing was decided; deliver it again.
+            DatabaseAwayError: nothing was decided; the message must be delivered again.
         """
         with _away():
             known = await self._known(message_id)
@@ -93,7 +93,7 @@ class Deliveries:
                     await self._attempts.bury(connection, known)
 
     async def database_back(self) -> None:
-        """Wait until PostgreSQL answers, then take back the attempts that its absence cost."""
+        """Wait until PostgreSQL answers, then give back the attempts that its absence cut short."""
         while True:
             try:
                 async with self._pool.acquire() as connection:
@@ -112,10 +112,10 @@ class Deliveries:
             return parsed if await inbox.is_known(connection, parsed) else None
 
     async def _admit(self, message_id: str | None, body: bytes) -> UUID | None:
-        """Return the ledger's row of a sign-up, which is new or comes back; None if it is done with.
+        """Return the id of a sign-up's ledger row, new or existing, or None if nobody has to work on it.
 
         Raises:
-            ContractError: it is no sign-up.
+            ContractError: the message is not a sign-up.
         """
         parsed = _parsed(message_id)
         async with self._pool.acquire() as connection, connection.transaction():
@@ -136,13 +136,13 @@ class Deliveries:
 
     @asynccontextmanager
     async def _alone(self, message_id: UUID) -> AsyncIterator["Connection | None"]:
-        """Give a connection that holds the message's lock, or None if another delivery of it is in hand.
+        """Yield a connection that holds the message's lock, or None if another delivery of it is in hand.
 
-        Two at once would count two attempts for one death. That other delivery decides; the copy is looked
-        at again later all the same, since its machine may be gone. Where that one has the row locked
-        already, nothing can be noted, and the ledger publishes the command again in its time.
+        Two deliveries at once would count two attempts if the process died. The other delivery decides the
+        outcome; this one is postponed, since the other's machine may be gone. If the other delivery has the
+        row locked, the row cannot be postponed, and the ledger publishes the command again later.
         """
-        async with self._pool.acquire() as connection:  # gives all its locks up when it goes back
+        async with self._pool.acquire() as connection:  # releases all its locks when it goes back to the pool
             try:
                 await inbox.hold(connection, message_id, wait=LOCK_TIMEOUT)
             except asyncpg.LockNotAvailableError:
@@ -151,13 +151,17 @@ class Deliveries:
                 return
             try:
                 yield connection
-            except asyncpg.LockNotAvailableError:  # somebody is changing the message or its tenant
+            except asyncpg.LockNotAvailableError:  # the message's or the tenant's row is locked
                 await inbox.postpone(connection, message_id, delay=BUSY_DELAY)
 
 
 @contextmanager
 def _away() -> Iterator[None]:
-    """Tell the transport that nothing was decided, if PostgreSQL is away, full, or in somebody's hands."""
+    """Turn an error of PostgreSQL that passes by itself (one of `failures.NOT_NOW`) into `DatabaseAwayError`.
+
+    Raises:
+        DatabaseAwayError: PostgreSQL is away, full or blocked by a lock; nothing was decided.
+    """
     try:
         yield
     except failures.NOT_NOW as error:

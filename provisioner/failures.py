@@ -1,4 +1,4 @@
-"""Failures: which are worth another try, which are not, and which say nothing about the message."""
+"""Failures: classifies errors as permanent, transient or unrelated to the message, and describes them."""
 
 import random
 import traceback
@@ -14,12 +14,12 @@ AWAY: Final = (
     OSError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # asyncpg's word for a connection that broke at the wrong moment
+    asyncpg.InternalClientError,  # what asyncpg raises for a connection that broke at the wrong moment
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.CannotConnectNowError,
 )
-"""PostgreSQL cannot be reached, or is going (SQLSTATE 08*, 57P01 to 57P03)."""
+"""PostgreSQL cannot be reached, or is shutting down (SQLSTATE 08*, 57P01 to 57P03)."""
 
 TRANSIENT: Final = (
     asyncpg.LockNotAvailableError,
@@ -27,26 +27,26 @@ TRANSIENT: Final = (
     asyncpg.QueryCanceledError,
     asyncpg.InsufficientResourcesError,  # 53*: disk full, out of memory, too many connections
     asyncpg.ObjectInUseError,
-    OSError,  # the work's own, such as a disk's; also time-outs
+    OSError,  # of the work itself, such as a disk error; also time-outs
 )
-"""The same attempt may well succeed later."""
+"""Errors after which the same attempt may succeed later."""
 
 NOT_NOW: Final = (*AWAY, *TRANSIENT)
-"""What a loop that runs for ever waits out: PostgreSQL is away, full, or in somebody's hands."""
+"""Errors that an endless loop waits out: PostgreSQL is away, full or blocked by a lock."""
 
 CRASH_LOOP: Final = "crash_loop"
 
 
 class BusyError(Exception):
-    """Somebody else is working on the tenant."""
+    """Somebody else is working on the tenant; try again soon."""
 
 
 def failure(error: BaseException) -> Failure:
-    """Describe an error for the ledger: its class, its words, its traceback. Never a row's values."""
+    """Return an error's class, message, traceback and frame for the ledger, without values from rows."""
     words = str(error)
     detail = getattr(error, "detail", None)
     text = "".join(traceback.format_exception(error))
-    if detail:  # PostgreSQL's DETAIL quotes values
+    if detail:  # PostgreSQL's DETAIL quotes values from rows
         words, text = words.replace(detail, "..."), text.replace(detail, "...")
     return Failure(
         type(error).__name__,
@@ -61,7 +61,10 @@ _OURS: Final = ("api", "db", "provisioner", "alembic")
 
 
 def frame(trace: TracebackType | None) -> str | None:
-    """Return the innermost frame of this program, since a driver's says nothing about the cause."""
+    """Return the innermost frame of this program, since a driver's frame says nothing about the cause.
+
+    Return the innermost frame of all if none is this program's, or None for an empty traceback.
+    """
     frames = traceback.extract_tb(trace)
     for entry in reversed(frames):
         file = Path(entry.filename)
@@ -74,10 +77,16 @@ def frame(trace: TracebackType | None) -> str | None:
 
 
 def crash_loop(attempts: int) -> Failure:
-    """Describe a message whose attempts were all cut short, by a dying process as a rule."""
+    """Return the failure of a command whose attempts were all cut short, usually because the process died."""
     return Failure(CRASH_LOOP, f"given up after {attempts} attempts that never came to an end")
 
 
 def backoff(attempts: int, *, base: float, cap: float) -> float:
-    """Return the seconds to wait after the given number of attempts: doubling, with jitter."""
+    """Return the seconds to wait after this number of attempts.
+
+    Args:
+        attempts: attempts made so far, at least 1.
+        base: seconds to wait after the first; they double with each, times a random factor of 0.5 to 1.
+        cap: seconds to wait at most.
+    """
     return float(min(cap, base * 2 ** min(attempts - 1, 30)) * random.uniform(0.5, 1.0))  # noqa: S311

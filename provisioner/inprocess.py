@@ -1,4 +1,4 @@
-"""Delivery within the process, for machines without RabbitMQ: the same ledger, relay and handlers."""
+"""The transport within the process, for machines without RabbitMQ. Ledger, relay and handlers are the same."""
 
 import asyncio
 from collections.abc import Sequence
@@ -14,10 +14,10 @@ log = structlog.get_logger(__name__)
 
 
 class InProcess:
-    """A queue in memory. What a dying process forgets, the ledger still has.
+    """Delivers messages through a queue in memory. If the process dies, the ledger still has the messages.
 
     Args:
-        concurrency: commands worked on at once.
+        concurrency: number of commands to work on at once.
     """
 
     state: BrokerState = "in-process"
@@ -43,12 +43,12 @@ class InProcess:
 
     async def publish(self, claims: Sequence[Claim]) -> list[str | None]:
         for claim in claims:
-            if claim.kind == "command":  # nobody can hear an event without a broker
+            if claim.kind == "command":  # without a broker, nobody subscribes to events
                 self._queue.put_nowait(claim)
         return [None] * len(claims)
 
     async def ready(self) -> int | None:
-        return 0  # what waits here is counted as in hand, which other processes see too
+        return 0  # queued commands are counted as in hand, where other processes see them too
 
     async def run(self, consumer: Consumer) -> None:
         async with asyncio.TaskGroup() as group:
@@ -57,7 +57,7 @@ class InProcess:
 
     async def stop_receiving(self) -> None:
         self._receiving = False
-        while not self._queue.empty():  # the ledger publishes them again
+        while not self._queue.empty():  # the ledger publishes the commands again
             with suppress(asyncio.QueueEmpty):
                 self._queue.get_nowait()
 
@@ -65,7 +65,7 @@ class InProcess:
         await self._idle.wait()
 
     async def abandon(self) -> None:
-        return  # what is in hand runs within `run`, and is cancelled with it
+        return  # the work runs within `run` and is cancelled with it
 
     async def _work(self, consumer: Consumer) -> None:
         while True:
@@ -79,7 +79,7 @@ class InProcess:
                 await take(str(claim.id), claim.body)
             except DatabaseAwayError:
                 await consumer.database_back()
-                self._queue.put_nowait(claim)  # nothing was decided about it
+                self._queue.put_nowait(claim)  # nothing was decided about the message
             except Exception:
                 log.exception("delivery failed", message_id=str(claim.id))
             finally:

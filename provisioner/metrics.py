@@ -1,4 +1,4 @@
-"""The provisioner's figures for Prometheus, served on METRICS_PORT where that is set."""
+"""The provisioner's figures for Prometheus, served on METRICS_PORT if it is set."""
 
 import asyncio
 import time
@@ -61,7 +61,11 @@ for source in ("notify", "poll", "batch"):
 
 @contextmanager
 def attempt(type_: str) -> Iterator[None]:
-    """Measure an attempt at a command, however it ends."""
+    """Count and time an attempt at a command, however it ends.
+
+    Args:
+        type_: the command's type.
+    """
     started = time.perf_counter()
     outcome = "done"
     try:
@@ -82,7 +86,7 @@ def attempt(type_: str) -> Iterator[None]:
 
 @contextmanager
 def served(port: int | None) -> Iterator[None]:
-    """Serve the figures on ``port``, from a thread of their own; not at all where it is None."""
+    """Serve the figures on ``port`` in a separate thread; do not serve them if ``port`` is None."""
     if port is None:
         yield
         return

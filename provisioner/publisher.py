@@ -1,4 +1,4 @@
-"""A publisher: an open channel that confirms, and the exchanges that the ledger's messages go to."""
+"""The publisher: sends the ledger's messages to RabbitMQ's exchanges, with confirms."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ from provisioner.amqp import first
 
 
 class Publisher:
-    """An open channel that confirms, and the exchanges published to."""
+    """An open channel with publisher confirms, one to look at queues, and the exchanges. Made by `open`."""
 
     def __init__(
         self,
@@ -27,7 +27,7 @@ class Publisher:
         self._events = events
         self._signup = signup
         self.stale = asyncio.Event()
-        """Set where the topology is not what was declared any more."""
+        """Set if exchanges and queues may no longer be as they were declared, or the channel must be replaced."""
 
     @classmethod
     async def open(cls, connection: AbstractConnection) -> "Publisher":
@@ -63,5 +63,5 @@ class Publisher:
         return ready
 
     async def lost(self) -> None:
-        """Return when either channel is closed, by whomever, or the topology is stale."""
+        """Wait until one of the channels is closed, by either side, or `stale` is set."""
         await first(self._channel.closed(), self._probe.closed(), self.stale.wait())

@@ -1,7 +1,7 @@
-"""RabbitMQ: separate connections to publish and to consume, kept up by loops of their own.
+"""The RabbitMQ transport: separate connections to publish and to consume, each reopened when lost.
 
-Plain connections rather than robust ones: what is lost is decided here, where the ledger is known, and
-every wait has a bound.
+It uses aio-pika's plain connections and not its robust ones, since after a loss the ledger decides how to go
+on, and every wait needs a time limit.
 """
 
 import asyncio
@@ -30,13 +30,13 @@ _TIMED_OUT: Final = "no confirm in time"
 
 
 class Rabbit:
-    """The broker's transport.
+    """Carries messages through RabbitMQ.
 
     Args:
-        url: ``amqp://...``
-        prefetch: commands the broker hands over ahead.
-        concurrency: commands worked on at once.
-        publish_timeout: seconds one publish may take, its confirm included.
+        url: the broker's address, ``amqp://...``.
+        prefetch: number of commands that the broker hands over ahead.
+        concurrency: number of commands to work on at once.
+        publish_timeout: seconds that one publish may take, including its confirm.
     """
 
     def __init__(self, url: str, *, prefetch: int, concurrency: int, publish_timeout: float) -> None:
@@ -48,7 +48,8 @@ class Rabbit:
         self._publisher: Publisher | None = None
         self._consuming: dict[str, AbstractChannel] = {}
         self._stopping = asyncio.Event()
-        # Python 3.11's `wait_for`, in which aiormq connects, loses a cancellation that comes with its result.
+        # A second way to end: Python 3.11's `wait_for`, with which aiormq connects, loses a cancellation that
+        # comes with its result.
         self._over = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -71,7 +72,7 @@ class Rabbit:
         publisher = self._publisher
         if publisher is None:
             return ["no connection"] * len(claims)
-        # One clock for all: each is bounded, and none pays for a clock of its own.
+        # One timeout for the whole batch bounds each publish, and costs less than one for each.
         sending = [asyncio.create_task(self._publish(publisher, claim)) for claim in claims]
         late = set(sending)
         try:
@@ -82,8 +83,8 @@ class Rabbit:
         await asyncio.gather(*late, return_exceptions=True)
         metrics.UNCONFIRMED.labels("timed_out").inc(len(late))
         outcomes = [_TIMED_OUT if task in late else task.result() for task in sending]
-        # Returned: somebody took the queue or its binding away, and they must be declared again. Timed out:
-        # the confirm may still come, and a channel must never carry two messages of one id at once.
+        # Returned: the queue or its binding was deleted and must be declared again. Timed out: the confirm
+        # may still come, and a channel must never carry two messages with one id at once.
         if _RETURNED in outcomes or _TIMED_OUT in outcomes:
             publisher.stale.set()
         return outcomes
@@ -143,7 +144,7 @@ class Rabbit:
         return None
 
     async def _kept_up(self, name: str, session: Callable[[], Awaitable[None]]) -> None:
-        """Run a session, and again after it is lost, waiting a little longer each time it fails at once."""
+        """Run ``session`` again and again until stopped, with longer waits as long as it fails at once."""
         delay = _RECONNECT_FIRST
         loop = asyncio.get_running_loop()
         while not self._stopping.is_set():
@@ -159,7 +160,7 @@ class Rabbit:
             delay = min(delay * 2, _RECONNECT_CAP)
 
     async def _publishing(self) -> None:
-        """Declare the topology, then stand ready to publish until the connection or channel is lost."""
+        """Declare the topology, then keep the publisher open until a channel is lost or the topology is stale."""
         connection = await connect(self._address, timeout=self._publish_timeout)
         try:
             async with asyncio.timeout(self._publish_timeout * 3):
@@ -176,8 +177,8 @@ class Rabbit:
             await close(connection)
 
     async def _receiving(self, consumer: Consumer) -> None:
-        """Consume until the connection is lost or PostgreSQL is away; in that case wait for it then."""
-        await self._up.wait()  # the topology is there
+        """Consume until the connection is lost, a queue is deleted or PostgreSQL is away; then wait for PostgreSQL."""
+        await self._up.wait()  # the topology has been declared
         connection = await connect(self._address, timeout=self._publish_timeout)
         session = _Session()
         try:
@@ -192,7 +193,7 @@ class Rabbit:
                 source = await channel.get_queue(queue, ensure=False)
 
                 async def receive(message: AbstractIncomingMessage, take: _Take = take) -> None:
-                    # A task of our own: work goes on when the channel that brought it is lost.
+                    # A separate task, so that work goes on if the channel that delivered it is lost.
                     task = asyncio.create_task(self._receive(message, take, session))
                     self._tasks.add(task)
                     task.add_done_callback(self._tasks.discard)
@@ -210,7 +211,7 @@ class Rabbit:
         finally:
             session.over = True
             self._consuming.clear()
-            # Closing gives back, at once, whatever was handed over and not settled.
+            # Closing returns at once all messages that were delivered and not settled.
             await close(connection)
         if session.deleted.is_set():
             log.warning("queue deleted")
@@ -232,8 +233,8 @@ class Rabbit:
         except LOST as error:
             log.warning("could not settle", message_id=message.message_id, error=repr(error))
         except Exception:
-            # A defect of this program: delivered again as often as the delivery limit allows, the
-            # message comes back by the dead queue.
+            # A defect of this program: the message is delivered again until the delivery limit, and then
+            # comes back through the dead-letter queue.
             log.exception("delivery failed", message_id=message.message_id)
             with suppress(*LOST):
                 await message.nack(requeue=True)
@@ -243,7 +244,7 @@ _Take = Callable[[str | None, bytes], Awaitable[None]]
 
 
 class _Session:
-    """One connection's worth of receiving."""
+    """The state of one consuming connection: whether PostgreSQL is away, a queue deleted, or the session over."""
 
     def __init__(self) -> None:
         self.away = asyncio.Event()
@@ -251,7 +252,7 @@ class _Session:
         self.over = False
 
     def cancelled(self, _: object) -> None:
-        """Take note that the broker ended a consumer, as it does when somebody deletes the queue."""
+        """Note that the broker cancelled a consumer, as it does when the queue is deleted."""
         self.deleted.set()
 
 

@@ -1,4 +1,4 @@
-"""The replayer: works off the bulk replays that operators begin. Several take turns and keep to the rate."""
+"""The replayer: sends the messages of bulk replays. Several replayers take turns and keep to the rate."""
 
 import asyncio
 
@@ -12,13 +12,13 @@ from provisioner import failures
 log = structlog.get_logger(__name__)
 
 _IDLE = 1.0
-"""Seconds between looks for a replay."""
+"""Seconds between two looks for a replay if there was none lately."""
 _BUSY = 0.2
-"""Seconds between looks while there was one within the last second or two."""
+"""Seconds between two looks if there was a replay within the last two seconds."""
 
 
 class Replayer:
-    """Takes the steps of bulk replays.
+    """Takes the steps of running bulk replays.
 
     Args:
         pool: the owner's connections.

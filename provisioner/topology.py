@@ -1,6 +1,6 @@
-"""Exchanges and queues, declared alike on RabbitMQ 3.10 and 4.x.
+"""The topology: exchanges and queues, declared in the same way on RabbitMQ 3.10 and 4.x.
 
-A queue's arguments cannot change once it is there, hence the version in its name.
+The arguments of a queue cannot be changed once it exists, hence the version in its name.
 """
 
 from typing import Any, Final
@@ -32,7 +32,7 @@ _BOUNDED: Final[dict[str, Any]] = _QUORUM | {
 
 
 class Queue(msgspec.Struct, frozen=True):
-    """A queue, and what it is bound to."""
+    """A queue and its binding: the exchange and the routing key."""
 
     name: str
     exchange: str
@@ -47,7 +47,7 @@ EXCHANGES: Final = {
     DEAD: ExchangeType.FANOUT,
 }
 QUEUES: Final = (
-    # Never -1, which loses messages on 3.10; 4.x would default to 20.
+    # A high limit and not -1, which loses messages on 3.10; without one, 4.x uses 20.
     Queue(DEAD_QUEUE, DEAD, "", _QUORUM | {"x-delivery-limit": 1_000_000}),
     Queue(COMMANDS_QUEUE, COMMANDS, COMMANDS_KEY, _BOUNDED),
     Queue(SIGNUP_QUEUE, SIGNUP, SIGNUP_KEY, _BOUNDED),
@@ -55,10 +55,13 @@ QUEUES: Final = (
 
 
 async def declare(channel: AbstractChannel) -> None:
-    """Declare all of it, on a channel of its own: a refusal closes the channel.
+    """Declare all exchanges and queues.
+
+    Args:
+        channel: a channel for this alone, since the broker closes it if it refuses a declaration.
 
     Raises:
-        aio_pika.exceptions.AMQPError: the broker refuses, or is gone.
+        aio_pika.exceptions.AMQPError: the broker refuses a declaration, or the connection is lost.
     """
     for name, kind in EXCHANGES.items():
         await channel.declare_exchange(name, kind, durable=True)

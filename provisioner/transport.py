@@ -1,4 +1,7 @@
-"""What carries messages: RabbitMQ, or this process itself. Both pass the same contract tests."""
+"""The interfaces of transports and consumers.
+
+There are two transports, RabbitMQ and the process itself; both pass the same contract tests.
+"""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -8,27 +11,35 @@ from db.ledger.outbox import Claim
 
 
 class DatabaseAwayError(Exception):
-    """PostgreSQL cannot be reached: nothing was decided about the message, and no attempt spent."""
+    """PostgreSQL cannot be reached or used now. Nothing was decided about the message, and no attempt is spent."""
 
 
 class Consumer(Protocol):
-    """Where a transport hands what it receives. A call that returns has settled the message."""
+    """Takes the messages that a transport receives. When a call returns, the message can be acknowledged."""
 
     async def command(self, message_id: str | None, body: bytes) -> None:
-        """Handle a command; raises `DatabaseAwayError` where it must be delivered again later."""
+        """Handle a command.
+
+        Args:
+            message_id: the message's id as the transport received it, if there was one.
+            body: the message's body.
+
+        Raises:
+            DatabaseAwayError: the message must be delivered again later.
+        """
 
     async def signup(self, message_id: str | None, body: bytes) -> None:
-        """Take in a sign-up from outside, or one sent again; raises `DatabaseAwayError` like `command`."""
+        """Handle a sign-up from outside, new or sent again. Arguments and errors are those of `command`."""
 
     async def dead(self, message_id: str | None, body: bytes) -> None:
-        """Take in what RabbitMQ gave up on; raises `DatabaseAwayError` like `command`."""
+        """Handle a message that RabbitMQ gave up delivering. Arguments and errors are those of `command`."""
 
     async def database_back(self) -> None:
-        """Return when PostgreSQL answers again."""
+        """Wait until PostgreSQL answers again."""
 
 
 class Transport(Protocol):
-    """Carries claims to consumers, and what arrives to an `Consumer`."""
+    """Publishes claims, and hands received messages to a `Consumer`."""
 
     @property
     def state(self) -> BrokerState: ...
@@ -39,25 +50,25 @@ class Transport(Protocol):
 
     @property
     def in_hand(self) -> int:
-        """Messages received here and not settled yet."""
+        """Number of messages received and not settled yet."""
 
     async def wait_up(self) -> None:
-        """Return when publishing has a chance."""
+        """Wait until the transport is ready to publish."""
 
     async def publish(self, claims: Sequence[Claim]) -> list[str | None]:
-        """Publish one or more claims at once; for each, None when it was taken, else why it was not."""
+        """Publish one or more claims at once. Return for each None if it was accepted, otherwise the reason."""
 
     async def ready(self) -> int | None:
-        """Return how many commands wait for a consumer; None where that cannot be known now."""
+        """Return the number of commands that wait for a consumer, or None if it cannot be known now."""
 
     async def run(self, consumer: Consumer) -> None:
-        """Receive until cancelled."""
+        """Receive messages and hand them to ``consumer`` until cancelled."""
 
     async def stop_receiving(self) -> None:
-        """Take nothing new; what is in hand goes on."""
+        """Stop receiving new messages; work on the messages in hand goes on."""
 
     async def drained(self) -> None:
-        """Return when nothing is in hand any more."""
+        """Wait until no message is in hand."""
 
     async def abandon(self) -> None:
-        """Cut off what is still in hand, which then gives its attempt back."""
+        """Cancel the work on messages still in hand, which then gives its attempts back."""

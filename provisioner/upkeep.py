@@ -1,4 +1,4 @@
-"""Upkeep: heartbeats, commands that a broker lost, and rows past their retention."""
+"""Upkeep: sends heartbeats, publishes lost commands again, and deletes rows past their retention."""
 
 import asyncio
 import os
@@ -21,20 +21,20 @@ _SWEEP = 1000
 
 
 class StuckError(Exception):
-    """Messages wait, the broker is up, and this process has not received for too long."""
+    """Messages wait and the broker is up, but this process has not been receiving for too long."""
 
 
 class Upkeep:
-    """What a provisioner does beside its messages. Its watchdog ends a process that no longer receives.
+    """Does a provisioner's periodic work. A watchdog ends a process that no longer receives.
 
     Args:
         pool: the owner's connections.
-        transport: whose state and load it reports.
+        transport: the transport whose state and load the heartbeats report.
         interval: seconds between heartbeats.
         silent_after: seconds after which another provisioner's heartbeat no longer counts.
-        republish_after: seconds a command may be published and in nobody's hands.
-        retention_days: of handled and published rows.
-        watchdog: seconds that it may go without receiving while messages wait.
+        republish_after: seconds after which a published command that nobody has in hand counts as lost.
+        retention_days: days to keep handled commands and published events.
+        watchdog: seconds that the process may go without receiving while messages wait.
     """
 
     def __init__(
@@ -59,9 +59,9 @@ class Upkeep:
         self.id: UUID = uuid7.uuid7()
 
     async def take_over(self) -> None:
-        """Send again what a process that died on this host had in hand, where no broker would.
+        """Publish again the commands that a dead process on this host had in hand, if there is no broker.
 
-        To be called before anything is published: what this process has in hand must not count.
+        Call this before anything is published, so that no command is in this process's own hands.
         """
         if self._transport.state == "in-process":
             async with self._pool.acquire() as connection:
@@ -69,10 +69,10 @@ class Upkeep:
                 await self._recover(connection, older_than=0)
 
     async def run(self) -> None:
-        """Beat until cancelled.
+        """Do the periodic work until cancelled.
 
         Raises:
-            StuckError: the watchdog says so.
+            StuckError: the process has not been receiving for too long, although messages wait.
         """
         loop = asyncio.get_running_loop()
         looked = swept = loop.time()
@@ -99,15 +99,16 @@ class Upkeep:
             await asyncio.sleep(self._interval)
 
     async def stop(self) -> None:
-        """Say goodbye, so that nobody counts on this process."""
+        """Delete this process's heartbeat, so that it no longer counts as running."""
         async with self._pool.acquire() as connection:
             await heartbeats.remove(connection, self.id)
 
     async def _watch(self, now: float) -> None:
-        """Look whether this process still receives; PostgreSQL answers, or nobody would come this far.
+        """Check that this process still receives. It is called only when PostgreSQL has just answered.
 
         Raises:
-            StuckError: it does not, though there is something to receive: a restart is what helps.
+            StuckError: the process has not been receiving for too long, although messages wait; a restart
+                helps.
         """
         if self._transport.receiving or self._transport.state != "up":
             self._deaf_since = None
@@ -122,14 +123,14 @@ class Upkeep:
         await heartbeats.sweep(connection, silent_after=self._silent_after * 4)
 
     async def _forget_the_dead(self, connection: Connection) -> None:
-        """Delete the heartbeats of this host's processes that are no more: they hold nothing."""
+        """Delete the heartbeats of this host's processes that no longer run: they hold no commands."""
         pids = await heartbeats.list_pids(connection)
         await heartbeats.remove(connection, *(id_ for id_, pid in pids.items() if not _is_running(pid)))
 
     async def _recover(self, connection: Connection, *, older_than: float) -> None:
         ready = await self._transport.ready()
         if ready is None:
-            return  # what the broker still has cannot be known now
+            return  # how many commands the broker has is not known now
         in_hand = await heartbeats.count_in_hand(connection, silent_after=self._silent_after)
         count = await outbox.republish(connection, older_than=older_than, held=ready + in_hand)
         if count:
@@ -142,5 +143,5 @@ def _is_running(pid: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        pass  # somebody else's, and so there
+        pass  # the process runs, and belongs to another user
     return True

@@ -1,1 +1,1 @@
-"""Handlers: what each command's work is. One file a command."""
+"""Handlers: the work of each type of command. One file per command."""

@@ -1,6 +1,6 @@
-"""The contract of a command's handler: what the attempt at a command leaves to it.
+"""The base class of handlers: the steps of an attempt that depend on the type of command.
 
-A command may be about a tenant, about one that is not there yet (a sign-up), or about many.
+A command may be about one tenant, about a tenant that does not exist yet (a sign-up), or about many tenants.
 """
 
 from collections.abc import Mapping
@@ -22,9 +22,9 @@ class Job(msgspec.Struct, Generic[C], frozen=True):
     """A command that is being worked on.
 
     Args:
-        entry: the ledger's row.
-        command: what it asks for.
-        subject: the tenant that it is about, if there is one.
+        entry: the command's ledger row.
+        command: the decoded command.
+        subject: the tenant that the command is about; None if it is not about one.
     """
 
     entry: Entry
@@ -33,28 +33,28 @@ class Job(msgspec.Struct, Generic[C], frozen=True):
 
     @property
     def tenant(self) -> Tenant:
-        """The tenant of a command that is always about one."""
+        """The tenant of a command that is always about a tenant."""
         assert self.subject is not None
         return self.subject
 
 
 class Handler(Generic[C]):
-    """One command's work, in the attempt's transactions. Handlers keep no state between calls.
+    """Does the work of one command in the attempt's transactions. Handlers keep no state between calls.
 
-    A subclass says which ``types`` it handles, and does what is its own; every part has a default.
+    A subclass sets ``types`` and overrides the methods that it needs; every method has a default.
     """
 
     types: ClassVar[tuple[str, ...]] = ()
-    """The message types that come here."""
+    """The message types that this handler handles."""
 
     about_tenant: ClassVar[bool] = True
-    """Whether the command is about a tenant, whose advisory lock is held while it is worked on."""
+    """Whether the command is about a tenant. If so, the tenant's advisory lock is held during the work."""
 
     def read(self, entry: Entry) -> C:
-        """Return what a ledger's row asks for.
+        """Decode the command in a ledger row.
 
         Raises:
-            ContractError: it does not fit the type's contract, and never will.
+            ContractError: the payload does not match the type's contract; trying again cannot help.
         """
         command: Any = envelope.command(entry.type, entry.payload or "")
         return command  # type: ignore[no-any-return]
@@ -63,37 +63,41 @@ class Handler(Generic[C]):
         """Note in the registry that work begins (first transaction).
 
         Args:
-            connection: within a transaction.
+            connection: a connection within a transaction.
             job: the command; its tenant is locked.
 
         Returns:
-            False if the tenant has moved on, and the command is superseded.
+            False if the tenant has moved on and the command is superseded, otherwise True.
         """
         del connection, job
         return True
 
     async def prepare(self, connection: Connection, job: Job[C], /) -> None:
-        """Do, between the first transaction and the second, what no transaction can hold.
+        """Do work that cannot run in a transaction, between the first transaction and the second.
 
         Args:
-            connection: outside a transaction, to look things up. It holds the message's lock, so that
-                nothing here may reset it.
-            job: the command, its tenant as it was when work began. It may have been done already, in whole
-                or in part.
+            connection: a connection outside a transaction, for look-ups. It holds the message's lock and must
+                not be reset.
+            job: the command, with its tenant as it was when work began. An earlier attempt may have done the
+                work already, in whole or in part.
 
         Raises:
             BusyError: somebody else is working on the tenant.
         """
 
     async def work(self, connection: Connection, job: Job[C], /) -> Outcome:
-        """Do the work, its new state and its events (second transaction).
+        """Do the work, and write the new state and the events (second transaction).
 
         Args:
-            connection: within a transaction that holds the tenant's advisory lock, if there is a tenant.
-            job: the command, its row locked, its tenant as the registry has it now.
+            connection: a connection within a transaction that holds the tenant's advisory lock, if the command
+                is about a tenant.
+            job: the command, its row locked, with its tenant as it is now.
+
+        Returns:
+            The status that the command's row gets.
 
         Raises:
-            BusyError: it is too early for it; the attempt is given back.
+            BusyError: it is too early for the command; the attempt is given back.
         """
         del connection, job
         return "handled"
@@ -101,20 +105,20 @@ class Handler(Generic[C]):
     async def gave_up(
         self, connection: Connection, entry: Entry, tenant: Tenant | None, failure: Failure, /
     ) -> None:
-        """Note that the command was parked (third transaction).
+        """Note that the command was parked, in the transaction that parks it.
 
         Args:
-            connection: within a transaction.
-            entry: the ledger's row.
-            tenant: the tenant that it is about, locked, if there is one.
-            failure: why.
+            connection: a connection within that transaction.
+            entry: the command's ledger row.
+            tenant: the tenant that the command is about, locked; None if there is none.
+            failure: why the command was parked.
         """
 
 
 Handlers = Mapping[str, Handler[Any]]
-"""Handlers by the types of their commands."""
+"""Handlers by command type."""
 
 
 def by_type(*handlers: Handler[Any]) -> Handlers:
-    """Return handlers by the types that they say are theirs."""
+    """Return a mapping from each command type to the handler that handles it."""
     return {type_: handler for handler in handlers for type_ in handler.types}

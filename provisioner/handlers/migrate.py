@@ -1,4 +1,7 @@
-"""``tenant.migrate``: an existing schema to the wanted revision, with grants, registry and event at once."""
+"""The handler of ``tenant.migrate``, which migrates an existing schema to a revision.
+
+Schema, grants, registry and event change in one transaction, or in one per revision if they run online.
+"""
 
 from typing import ClassVar
 
@@ -17,11 +20,11 @@ from provisioner.handlers.handler import Handler, Job, Outcome
 
 
 class Migrate(Handler[contracts.Migrate]):
-    """Brings a tenant's schema up; active and suspended tenants alike.
+    """Migrates the schema of an active or suspended tenant.
 
     Args:
-        lineage: the tenants' revisions.
-        online: for revisions that cannot run as a script.
+        lineage: the tenant lineage.
+        online: runs revisions that cannot run as a script.
     """
 
     types: ClassVar = (contracts.Migrate.type,)
@@ -31,7 +34,7 @@ class Migrate(Handler[contracts.Migrate]):
         self._online = online
 
     async def begin(self, _: Connection, job: Job[contracts.Migrate], /) -> bool:
-        # Failed: its provisioning was parked, and a replay of that builds the newest revision.
+        # Not if failed: its provisioning is parked, and a replay of it builds the newest revision.
         return job.tenant.status in {"pending", "provisioning", "active", "suspended"}
 
     async def prepare(self, connection: Connection, job: Job[contracts.Migrate], /) -> None:
@@ -47,7 +50,7 @@ class Migrate(Handler[contracts.Migrate]):
     async def work(self, connection: Connection, job: Job[contracts.Migrate], /) -> Outcome:
         tenant, target = job.tenant, job.command.revision
         if tenant.status in {"pending", "provisioning"}:
-            raise BusyError  # too early: given back, and the ledger keeps it behind the sign-up's command
+            raise BusyError  # too early: the ledger publishes it after the tenant's provisioning
         if tenant.status not in {"active", "suspended"}:
             return "superseded"
         current = await self._current(connection, tenant)
@@ -63,7 +66,7 @@ class Migrate(Handler[contracts.Migrate]):
         try:
             target = self.read(entry).revision
         except ContractError:
-            return  # it does not even say where to; `message.parked` tells of it
+            return  # the payload names no target; the event `message.parked` reports it
         if tenant is None or tenant.status in {"purging", "purged"}:
             return
         event = MigrationFailed(
@@ -76,13 +79,13 @@ class Migrate(Handler[contracts.Migrate]):
         await registry.tell(connection, await registry.touch(connection, tenant), event, caused_by=entry.id)
 
     def _is_behind(self, current: str, target: str) -> bool:
-        """Say whether the schema is older than the target.
+        """Return whether the schema's revision is older than the target.
 
         Raises:
             UnknownRevisionError: this release does not know the target.
         """
         wanted = self._lineage.position(target)
-        # A revision that this release does not know is newer than all that it does.
+        # A revision that this release does not know is newer than all revisions that it knows.
         return self._lineage.knows(current) and self._lineage.position(current) < wanted
 
     async def _current(self, connection: Connection, tenant: Tenant) -> str:

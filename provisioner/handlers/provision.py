@@ -1,4 +1,4 @@
-"""``tenant.provision``: role, schema, migrations, grants, administrator, registry and event at once."""
+"""The handler of ``tenant.provision``, which builds a new tenant's schema."""
 
 from typing import ClassVar
 
@@ -18,10 +18,10 @@ from provisioner.handlers.handler import Handler, Job, Outcome
 
 
 class Provision(Handler[contracts.Provision]):
-    """Builds a tenant's schema, all of it in one transaction.
+    """Creates role, schema, tables, grants and administrator, and activates the tenant, in one transaction.
 
     Args:
-        lineage: the tenants' revisions.
+        lineage: the tenant lineage.
     """
 
     types: ClassVar = (contracts.Provision.type,)
@@ -33,7 +33,7 @@ class Provision(Handler[contracts.Provision]):
         if job.tenant.status in {"pending", "failed"}:
             await registry.transition(connection, job.tenant, "provisioning")
             return True
-        # Provisioning: an earlier attempt was cut short. Active: `work` finds it done.
+        # If provisioning, an earlier attempt was cut short. If active, `work` finds the work done.
         return job.tenant.status in {"provisioning", "active"}
 
     async def work(self, connection: Connection, job: Job[contracts.Provision], /) -> Outcome:
@@ -79,7 +79,7 @@ class Provision(Handler[contracts.Provision]):
 
 
 async def _make_administrator(connection: Connection, tenant: Tenant) -> None:
-    """Turn the sign-up's waiting administrator into a user; the waiting hash is gone with the commit."""
+    """Make the sign-up's waiting administrator a user, if there is one, and delete the waiting row."""
     admin = await people.take_waiting(connection, tenant.id)
     if admin is None:
         return

@@ -1,4 +1,4 @@
-"""``tenant.signup``: a sign-up from outside, answered by an event of its own."""
+"""The handler of ``tenant.signup``, a sign-up from outside that is answered by an event."""
 
 from typing import ClassVar
 
@@ -20,9 +20,9 @@ log = structlog.get_logger(__name__)
 
 
 class Signup(Handler[SignupEvent]):
-    """Signs a tenant up, or refuses to, in one transaction with the answer."""
+    """Signs a tenant up or refuses to, and writes the answer in the same transaction."""
 
-    # What was unknown when it arrived may turn out to be a sign-up.
+    # A message that was unknown when it arrived may turn out to be a sign-up.
     types: ClassVar = (SignupData.type, UNKNOWN)
     about_tenant: ClassVar = False
 
@@ -32,7 +32,7 @@ class Signup(Handler[SignupEvent]):
     async def work(self, connection: Connection, job: Job[SignupEvent], /) -> Outcome:
         message_id, event = job.entry.id, job.command
         if await intake.answer_again(connection, message_id):
-            return "handled"  # replayed: it was answered long ago
+            return "handled"  # a replay: the sign-up was answered before
         if not await intake.settle(connection, message_id, event):
             return "superseded"
         try:

@@ -1,1 +1,1 @@
-"""The relay: from the ledger to the broker."""
+"""The relay: publishes messages from the ledger to the broker."""

@@ -1,4 +1,4 @@
-"""A drain: one go at what is due in the ledger, a batch at a time."""
+"""The drain: one pass of the relay, in batches, over all messages that are due."""
 
 import asyncio
 
@@ -15,23 +15,23 @@ log = structlog.get_logger(__name__)
 _FIRST_DELAY = 0.5
 _LONGEST_DELAY = 30.0
 _LANES = 4
-"""Batches on their way at once: one being claimed, two at the broker, one being marked."""
+"""Batches in progress at once: one being claimed, two at the broker, one being marked."""
 _PUBLISHED = 2
-"""Batches at the broker at once: it syncs the one while the other is sent."""
+"""Batches at the broker at once: it syncs one to disk while the other is sent."""
 
 
 class Drain:
-    """One go at what is due, in lanes that each claim a batch, publish it and mark it, again and again.
+    """Publishes all messages that are due, in lanes that claim, publish and mark one batch after another.
 
-    A full batch starts a lane more: the broker and the ledger would keep each other waiting for half of the
-    time otherwise.
+    A full batch starts another lane, since with a single one the broker and the ledger would wait for each
+    other half of the time.
 
     Args:
-        pool: the owner's connections; each lane takes one at a time, and none while the broker works.
-        transport: where to.
-        batch: as for `Relay`, like the rest.
-        lease: seconds.
-        in_flight: commands.
+        pool: the owner's connections. A lane uses one at a time, and none while the broker works.
+        transport: what to publish to.
+        batch: rows of each kind to claim at once.
+        lease: seconds that a claim lasts.
+        in_flight: commands that may be published and not yet handled, at most.
     """
 
     def __init__(self, pool: Pool, transport: Transport, *, batch: int, lease: float, in_flight: int) -> None:
@@ -46,17 +46,20 @@ class Drain:
         self._more = True
         self._claimed = 0
         self._unmarked = 0
-        """Commands on their way, which the ledger does not count as in flight yet."""
+        """Claimed commands that the ledger does not count as in flight yet."""
 
     async def run(self) -> int:
-        """Go on until less than a batch is due, the broker is down or a lane fails; return what was claimed.
+        """Publish until less than a batch is due, the broker is down or a lane fails.
+
+        Returns:
+            The number of claimed messages.
 
         Raises:
-            Exception: what a lane met. The other lanes' batches have come to their end.
+            Exception: the error of a lane. The other lanes have finished their batches.
         """
         self._start_lane()
         try:
-            for lane in self._lanes:  # which grows while its last one runs
+            for lane in self._lanes:  # lanes are added while the last one runs
                 await asyncio.wait([lane])
         finally:
             for lane in self._lanes:
@@ -86,9 +89,9 @@ class Drain:
             raise
 
     async def _claim(self) -> list[Claim]:
-        if not self._more:  # any more, now that it is this lane's turn
+        if not self._more:  # another lane may have ended the drain while this one waited
             return []
-        # What is leased is still pending, and so holds back what comes after it.
+        # Leased rows still count as pending, so they hold back later rows of their tenant.
         room = max(self._in_flight - self._unmarked, 0)
         async with self._pool.acquire() as connection:
             claims = await outbox.claim(connection, limit=self._batch, lease=self._lease, in_flight=room)
@@ -101,9 +104,9 @@ class Drain:
         return claims
 
     async def _deliver(self, claims: list[Claim], claimed_at: float) -> None:
-        async with self._publishing:  # begun in the order of their claims
+        async with self._publishing:  # in the order of the claims
             if asyncio.get_running_loop().time() - claimed_at > self._lease / 2:
-                return  # the broker is slow, and another relay may claim them before they are published
+                return  # the broker is slow: another relay may claim the batch before it is published
             outcomes = await self._transport.publish(claims)
         confirmed = [claim for claim, error in zip(claims, outcomes, strict=True) if error is None]
         async with self._pool.acquire() as connection:

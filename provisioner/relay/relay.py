@@ -1,6 +1,7 @@
-"""The relay: from the ledger to the transport. Several may run, since each leases what it claims.
+"""The relay: carries messages from the ledger to the transport. Several can run, since claims are leases.
 
-Woken by NOTIFY, it polls all the same. No lock is held while the network is waited for.
+NOTIFY wakes the relay; it polls as well, in case a notification is missed. It holds no lock while it waits for
+the network.
 """
 
 import asyncio
@@ -18,22 +19,22 @@ from provisioner.transport import Transport
 log = structlog.get_logger(__name__)
 
 _PROBE_EVERY = 15.0
-"""Seconds between looks whether the listening connection still answers."""
+"""Seconds between two checks whether the listening connection still answers."""
 _RECONNECT = 0.5
-"""Seconds until the ledger is looked at again after a failure."""
+"""Seconds until the ledger is read again after a failure."""
 
 
 class Relay:
-    """Publishes what is due.
+    """Publishes messages when they are due.
 
     Args:
         pool: the owner's connections.
-        url: the owner's address, for a listening connection of its own.
-        transport: where to.
-        batch: rows claimed at once.
-        lease: seconds a claim lasts; at least twice as long as a publish may take.
-        poll: seconds between looks when nothing wakes it.
-        in_flight: commands published and not handled, at most.
+        url: the owner's address, for the relay's own listening connection.
+        transport: what to publish to.
+        batch: rows of each kind to claim at once.
+        lease: seconds that a claim lasts; at least twice as long as a publish may take.
+        poll: seconds to wait at most for a notification before the ledger is read again.
+        in_flight: commands that may be published and not yet handled, at most.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class Relay:
                 metrics.WAKE_UPS.labels("poll" if wait else "batch").inc()
 
     async def publish_due(self) -> int:
-        """Claim what is due, publish it, and mark what was confirmed; return how many were claimed."""
+        """Publish all messages that are due and mark those that were confirmed. Return how many were claimed."""
         drain = Drain(
             self._pool, self._transport, batch=self._batch, lease=self._lease, in_flight=self._in_flight
         )
