@@ -1,6 +1,6 @@
-"""Fixtures: a private PostgreSQL and a private RabbitMQ for the run, a migrated clone for each test.
+"""Fixtures: a private PostgreSQL and RabbitMQ for the run, and a migrated database for each test.
 
-Nothing is mocked and nothing outside is used. What a test needs, it names.
+Nothing is mocked, and no server outside the run is used. A test gets only the fixtures that it names.
 """
 
 import asyncio
@@ -33,30 +33,30 @@ from tests.support import (
 
 TEMPLATE = "tenantry_template"
 
-# What Hypothesis remembers stays in the cache.
+# Keep Hypothesis's examples in the cache folder.
 os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(PROJECT / ".cache" / "hypothesis"))
 
-# A shell's own settings must not leak into the tests.
+# The shell's settings must not affect the tests.
 for name in ("DATABASE_URL", "OWNER_DATABASE_URL", "SUPERUSER_DATABASE_URL", "AMQP_URL", "SIGNUP"):
     os.environ.pop(name, None)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def no_secret_in_what_is_written(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Nothing that the run or one of its processes writes has a token, a password or its hash in it."""
+    """Check at the end that neither the run nor its processes wrote a token, a password or a hash of one."""
     with leaks.none_in(tmp_path_factory.getbasetemp()):
         yield
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Look at what pytest captured of each test."""
+    """Search the output that pytest captured of each test for secrets."""
     for _, text in report.sections:
         leaks.look(text)
 
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    """A PostgreSQL server for the run. Durability is off: a test that needs it starts its own."""
+    """Yield a PostgreSQL server for the run. Durability is off; a test that needs it starts its own server."""
     home = tmp_path_factory.mktemp("postgres")
     server = PostgresServer(
         home,
@@ -71,7 +71,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServe
 
 @pytest.fixture(scope="session")
 def template(postgres: PostgresServer) -> bootstrap.Bootstrapped:
-    """The database that each test gets a clone of: bootstrapped once, as an operator would."""
+    """Bootstrap, as an operator would, the database that is cloned for each test."""
     url = postgres.superuser_url.rpartition("/")[0] + f"/{TEMPLATE}"
     return asyncio.run(bootstrap.bootstrap(url, owner_password=OWNER_PASSWORD, app_password=APP_PASSWORD))
 
@@ -81,13 +81,13 @@ _numbers = itertools.count(1)
 
 @pytest.fixture
 async def superuser_url(postgres: PostgresServer, template: bootstrap.Bootstrapped) -> AsyncIterator[str]:
-    """A superuser's address of a fresh clone of the template."""
+    """Yield a superuser's address of a fresh clone of the template."""
     name = f"test_{next(_numbers)}"
     server = await asyncpg.connect(postgres.superuser_url)
     await server.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
     url = postgres.superuser_url.rpartition("/")[0] + f"/{name}"
     clone = await asyncpg.connect(url)
-    await bootstrap.prepare_database(clone, harden=False)  # functions' rights came with the clone
+    await bootstrap.prepare_database(clone, harden=False)  # the clone has the template's rights on functions
     await clone.execute(f"REVOKE TEMPORARY ON DATABASE {name} FROM PUBLIC")
     await clone.close()
     yield url
@@ -97,7 +97,7 @@ async def superuser_url(postgres: PostgresServer, template: bootstrap.Bootstrapp
 
 @pytest.fixture
 def config(superuser_url: str) -> Settings:
-    """Settings for the test's database, with short waits; commands are delivered in process."""
+    """Return settings for the test's database, with short waits and delivery in process."""
     return Settings(
         database_url=bootstrap.with_login(superuser_url, "tenantry_app", APP_PASSWORD),
         owner_database_url=bootstrap.with_login(superuser_url, "tenantry_owner", OWNER_PASSWORD),
@@ -117,7 +117,7 @@ def config(superuser_url: str) -> Settings:
 
 @pytest.fixture(scope="session")
 def rabbit_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitNode]:
-    """A RabbitMQ node for the run, from an installed server or from unpacked packages."""
+    """Yield a RabbitMQ node for the run, from an installed server or from unpacked packages."""
     home = tmp_path_factory.mktemp("rabbitmq")
     node = RabbitNode(home, get_installation() or unpack_rabbitmq(), log=leaks.output("rabbitmq"))
     node.start()
@@ -128,7 +128,7 @@ def rabbit_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitNode
 
 @pytest.fixture
 async def rabbit(rabbit_node: RabbitNode) -> AsyncIterator[RabbitNode]:
-    """The node, running and without any exchange or queue of ours before and after."""
+    """Yield the running node; delete the provisioner's exchanges and queues after the test."""
     if not rabbit_node.alive:
         rabbit_node.start()
     yield rabbit_node
@@ -138,7 +138,7 @@ async def rabbit(rabbit_node: RabbitNode) -> AsyncIterator[RabbitNode]:
 
 
 async def topology_gone(url: str) -> None:
-    """Delete whatever the provisioner declares."""
+    """Delete all exchanges and queues that the provisioner declares."""
     import aio_pika
 
     async with await aio_pika.connect(url) as connection:
@@ -151,13 +151,13 @@ async def topology_gone(url: str) -> None:
 
 @pytest.fixture
 def rabbit_config(config: Settings, rabbit: RabbitNode) -> Settings:
-    """`config`, with messages through RabbitMQ."""
+    """Return `config` with RabbitMQ as its transport."""
     return msgspec.structs.replace(config, amqp_url=rabbit.url)
 
 
 @pytest.fixture(params=["in-process", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)])
 def delivery(request: pytest.FixtureRequest, config: Settings) -> Settings:
-    """`config` for each of the two transports in turn."""
+    """Return `config` for each of the two transports in turn."""
     if request.param == "in-process":
         return config
     value: Settings = request.getfixturevalue("rabbit_config")
@@ -166,21 +166,21 @@ def delivery(request: pytest.FixtureRequest, config: Settings) -> Settings:
 
 @pytest.fixture
 async def api(config: Settings) -> AsyncIterator[Client]:
-    """A client of the API. No provisioner runs unless a test asks for one."""
+    """Yield a client of the API. No provisioner runs unless the test asks for one."""
     async with serving(config) as client:
         yield client
 
 
 @pytest.fixture
 async def provisioner(config: Settings) -> AsyncIterator[Service]:
-    """A running provisioner that delivers in process."""
+    """Yield a running provisioner that delivers in process."""
     async with provisioning(config) as service:
         yield service
 
 
 @pytest.fixture
 def new_tenant(api: Client, provisioner: Service) -> Callable[..., "asyncio.Future[Tenant]"]:
-    """Signs tenants up and waits until they are active."""
+    """Return a function that signs a tenant up and waits until it is active."""
 
     async def make(slug: str, **fields: object) -> Tenant:
         return await sign_up(api, slug, **fields)
@@ -190,13 +190,13 @@ def new_tenant(api: Client, provisioner: Service) -> Callable[..., "asyncio.Futu
 
 @pytest.fixture
 async def tenant(api: Client, provisioner: Service) -> Tenant:
-    """An active tenant."""
+    """Return an active tenant."""
     return await sign_up(api, "bakery")
 
 
 @pytest.fixture
 async def owner(config: Settings) -> AsyncIterator[asyncpg.Connection]:
-    """The owner's connection to the test's database."""
+    """Yield a connection of the owner to the test's database."""
     connection = await asyncpg.connect(config.require("owner_database_url"))
     yield connection
     await connection.close()
@@ -204,7 +204,7 @@ async def owner(config: Settings) -> AsyncIterator[asyncpg.Connection]:
 
 @pytest.fixture
 async def superuser(superuser_url: str) -> AsyncIterator[asyncpg.Connection]:
-    """A superuser's connection to the test's database."""
+    """Yield a connection of a superuser to the test's database."""
     connection = await asyncpg.connect(superuser_url)
     yield connection
     await connection.close()
@@ -212,7 +212,7 @@ async def superuser(superuser_url: str) -> AsyncIterator[asyncpg.Connection]:
 
 @pytest.fixture
 async def app_login(config: Settings) -> AsyncIterator[asyncpg.Connection]:
-    """The API login's connection to the test's database."""
+    """Yield a connection of the API's login to the test's database."""
     connection = await asyncpg.connect(config.require("database_url"))
     yield connection
     await connection.close()
@@ -220,5 +220,5 @@ async def app_login(config: Settings) -> AsyncIterator[asyncpg.Connection]:
 
 @pytest.fixture
 async def operator_token(config: Settings) -> str:
-    """A fresh operator's token."""
+    """Return a fresh operator's token."""
     return await bootstrap.mint_operator(config.require("owner_database_url"), "test")

@@ -1,4 +1,4 @@
-"""Factories: valid inputs, drawn by polyfactory from the API's own types."""
+"""Factories: build valid inputs from the API's own types, with polyfactory."""
 
 from polyfactory.factories.msgspec_factory import MsgspecFactory
 
@@ -6,7 +6,7 @@ from api.domain.todos import TodoIn
 
 
 class TodoFactory(MsgspecFactory[TodoIn]):
-    """To-dos with whatever titles the type allows, and no owner."""
+    """Builds `TodoIn` bodies with random values that the types allow, and without an owner."""
 
     __random_seed__ = 20
     owner_id = None

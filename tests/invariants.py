@@ -1,6 +1,6 @@
-"""What must hold once everything has healed, whatever went wrong before.
+"""Invariants: checks that must hold once the system has come to rest, whatever failed before.
 
-Each rule is a query that finds who breaks it, so that a broken system names its victims.
+Each rule is a query for the rows that break it, so that a failure names them.
 """
 
 from collections.abc import Iterable, Mapping
@@ -110,17 +110,17 @@ _RULES: Final[dict[str, str]] = {
 
 
 async def roles(connection: asyncpg.Connection) -> frozenset[str]:
-    """Return the tenants' roles of the whole server, other databases' included."""
+    """Return the tenants' roles of the whole server, including those of other databases."""
     rows = await connection.fetch(f"SELECT rolname FROM pg_catalog.pg_roles WHERE rolname ~ '{SCHEMA}'")
     return frozenset(row["rolname"] for row in rows)
 
 
 async def violations(connection: asyncpg.Connection, *, foreign: Iterable[str] = ()) -> list[str]:
-    """Return what is wrong in registry, ledger and schemas, one line each.
+    """Return the violations in registry, ledger and schemas, one line each.
 
     Args:
-        connection: the owner's, or a superuser's.
-        foreign: roles that were there before this database's first tenant.
+        connection: a connection of the owner or of a superuser.
+        foreign: tenants' roles of other databases, which existed before this database's first tenant.
     """
     found = [f"{row[0]} (not quiet)" for row in await connection.fetch(_OPEN)]
     for rule, query in _RULES.items():
@@ -145,7 +145,7 @@ async def violations(connection: asyncpg.Connection, *, foreign: Iterable[str] =
 
 
 async def left_at_broker(url: str) -> list[str]:
-    """Return which of our queues are not empty. What is in hand counts once its consumer has closed."""
+    """Return the provisioner's queues that are not empty. Messages in hand count once their consumer has closed."""
     found = []
     async with await aio_pika.connect(url) as connection:
         channel = await connection.channel()
@@ -158,11 +158,14 @@ async def left_at_broker(url: str) -> list[str]:
 
 
 async def unheard(connection: asyncpg.Connection, heard: Mapping[UUID, Iterable[bytes]]) -> list[str]:
-    """Return what a listener at the broker missed, or heard and the ledger does not know.
+    """Return the differences between the ledger's events and those that a listener at the broker heard.
 
     Args:
-        connection: the owner's.
-        heard: bodies by message id, a repeat included.
+        connection: a connection of the owner.
+        heard: bodies by message id, including repeats.
+
+    Returns:
+        A line for each event that was never heard, that is not in the ledger, or that had two bodies.
     """
     rows = await connection.fetch("SELECT id, type FROM shared.messages WHERE kind = 'event'")
     told = {row["id"]: row["type"] for row in rows}
@@ -173,7 +176,12 @@ async def unheard(connection: asyncpg.Connection, heard: Mapping[UUID, Iterable[
 
 
 async def quiet(connection: asyncpg.Connection, *, within: float = 30.0) -> None:
-    """Wait until nothing is on its way any more."""
+    """Wait until no message is pending and no command unhandled.
+
+    Args:
+        connection: a connection of the owner.
+        within: seconds to wait at most.
+    """
 
     async def probe() -> bool:
         waiting = await connection.fetch(_OPEN)
@@ -184,11 +192,11 @@ async def quiet(connection: asyncpg.Connection, *, within: float = 30.0) -> None
 
 
 class Healed:
-    """Checks the whole system, for as long as it may take to come to rest, and not longer.
+    """Checks the whole system once it has come to rest.
 
     Args:
-        config: whose database and broker.
-        foreign: roles that were there before.
+        config: the settings of the system.
+        foreign: tenants' roles of other databases, which existed before.
     """
 
     def __init__(self, config: Settings, foreign: Iterable[str] = ()) -> None:
@@ -196,7 +204,12 @@ class Healed:
         self._foreign = frozenset(foreign)
 
     async def __call__(self, *, amqp_url: str | None = None, within: float = 30.0) -> None:
-        """Wait for quiet, then see that nothing is missing, half done or done twice."""
+        """Wait until the system is quiet, then check that nothing is missing, half done or done twice.
+
+        Args:
+            amqp_url: the broker's address, to check that its queues are empty; None to skip this.
+            within: seconds to wait at most for quiet, and again for empty queues.
+        """
         connection = await asyncpg.connect(self._config.require("owner_database_url"))
         try:
             await quiet(connection, within=within)

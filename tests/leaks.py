@@ -1,4 +1,4 @@
-"""Watching whatever the tests and their processes write for secrets, over a whole run."""
+"""Leaks: searches the output of the tests and their processes for secrets, over the whole run."""
 
 import itertools
 import logging
@@ -10,7 +10,7 @@ from pathlib import Path
 from structlog.stdlib import ProcessorFormatter
 
 SECRET = re.compile(r"(tnt|usr|opr)_[a-z2-7]{16}_[a-z2-7]{20,}|\$argon2|correct horse|(owner|app)-password")
-"""A token, an argon2 hash, and the passwords that the tests use."""
+"""Matches a token, an argon2 hash, and the passwords that the tests use."""
 
 _format = ProcessorFormatter.format
 _found: list[str] = []
@@ -19,18 +19,18 @@ _outputs: Path | None = None
 
 
 def look(text: str) -> None:
-    """Search what somebody wrote; a line with a secret in it fails the run."""
+    """Search a text for secrets. A line with a secret fails the run at its end."""
     _found.extend(line for line in text.splitlines() if SECRET.search(line))
 
 
 def output(name: str) -> Path:
-    """Return a fresh file for a process's output, which is searched at the end of the run."""
+    """Return the path of a fresh file for a process's output, which is searched at the end of the run."""
     assert _outputs is not None, "nobody watches"
     return _outputs / f"{name}-{next(_numbers)}.log"
 
 
 def in_files(folder: Path) -> list[str]:
-    """Return the lines with a secret in the log files in and under ``folder``."""
+    """Return the lines with a secret in the log files in and below ``folder``."""
     return [
         f"{path.name}: {line}"
         for path in folder.rglob("*.log")
@@ -41,10 +41,10 @@ def in_files(folder: Path) -> list[str]:
 
 @contextmanager
 def watched() -> Iterator[list[str]]:
-    """Look at every log line that is rendered, and collect those with a secret; a watch within takes over.
+    """Search every log line that is rendered, and yield a list that collects those with a secret.
 
-    Whatever sets logging up ends in structlog's formatter, the one place that sees the text as it is
-    written. A search a line costs nothing that could be measured.
+    Inside a nested `watched`, only the inner one collects. All logging goes through structlog's formatter,
+    the only place that sees the text as it is written. One search per line costs no measurable time.
     """
     found: list[str] = []
 
@@ -64,15 +64,15 @@ def watched() -> Iterator[list[str]]:
 
 @contextmanager
 def none_in(folder: Path) -> Iterator[None]:
-    """See that nothing that is written meanwhile has a secret in it.
+    """Check that no secret is written while the body runs.
 
-    Log lines of this process, what pytest captured of it, what commands wrote to standard error, and the
-    log files of all processes and servers that have theirs in or under ``folder``.
+    The search covers this process's log lines, the output that pytest captured, the standard error of
+    commands, and the log files of processes and servers in or below ``folder``.
 
     Raises:
-        AssertionError: something has.
+        AssertionError: a secret was written.
     """
-    global _outputs  # noqa: PLW0603 - of the run, as what pytest captures is
+    global _outputs  # noqa: PLW0603 - one for the run, like pytest's captured output
     _outputs = folder / "outputs"
     _outputs.mkdir()
     try:

@@ -1,4 +1,4 @@
-"""A listener at the broker: hears every event, as a subscriber outside would."""
+"""A listener at the broker, which receives every event as a subscriber outside would."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,16 +11,16 @@ from provisioner import topology
 
 
 class Heard(dict[UUID, list[bytes]]):
-    """Bodies by message id, a repeat included."""
+    """Bodies by message id, including repeats."""
 
     def times(self, message_id: UUID) -> int:
-        """Say how often a message was heard."""
+        """Return how often a message was heard."""
         return len(self.get(message_id, []))
 
 
 @asynccontextmanager
 async def listening(url: str) -> AsyncIterator[Heard]:
-    """Hear all events from now on, the topology being declared first."""
+    """Declare the topology and yield the events that are published from now on."""
     heard = Heard()
 
     async def hear(message: AbstractIncomingMessage) -> None:
@@ -37,6 +37,6 @@ async def listening(url: str) -> AsyncIterator[Heard]:
 
 
 async def waiting(channel: AbstractChannel, queue: str = topology.COMMANDS_QUEUE) -> int:
-    """Return how many messages are ready in a queue."""
+    """Return the number of messages that are ready in a queue."""
     declared = await channel.declare_queue(queue, passive=True)
     return declared.declaration_result.message_count or 0

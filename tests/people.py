@@ -1,4 +1,4 @@
-"""People: users of a tenant, as they log in and act."""
+"""People: log users in, create users, and look up their roles and permissions."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ ADMIN = {"email": EMAIL, "password": PASSWORD, "first_name": "Ann"}
 
 
 class Person(msgspec.Struct, frozen=True):
-    """Somebody who is logged in."""
+    """A user who is logged in."""
 
     tenant: str
     token: str
@@ -27,7 +27,7 @@ class Person(msgspec.Struct, frozen=True):
 
 
 async def log_in(api: Client, email: str = EMAIL, password: str = PASSWORD) -> Person:
-    """Log somebody in."""
+    """Log a user in and return the person."""
     answer = await api.post("/auth/login", json={"email": email, "password": password})
     assert answer.status_code == 200, answer.text
     body = answer.json()
@@ -35,21 +35,21 @@ async def log_in(api: Client, email: str = EMAIL, password: str = PASSWORD) -> P
 
 
 async def role_id(api: Client, who: Tenant | Person, name: str) -> int:
-    """Return the id of a role."""
+    """Return the id of the role called ``name``."""
     answer = await api.get("/roles", headers=who.headers)
     assert answer.status_code == 200, answer.text
     return next(int(role["id"]) for role in answer.json()["items"] if role["role_name"] == name)
 
 
 async def permission_id(api: Client, who: Tenant | Person, name: str) -> int:
-    """Return the id of a permission."""
+    """Return the id of the permission called ``name``."""
     answer = await api.get("/permissions", headers=who.headers)
     assert answer.status_code == 200, answer.text
     return next(int(found["id"]) for found in answer.json()["items"] if found["name"] == name)
 
 
 async def hire(api: Client, tenant: Tenant, email: str, role: str = "USER", **fields: Any) -> int:
-    """Make a user, with the usual password, and return the id."""
+    """Create a user with the usual password and return the id."""
     body = {"email": email, "password": PASSWORD, "user_role_id": await role_id(api, tenant, role), **fields}
     answer = await api.post("/users", headers=tenant.headers, json=body)
     assert answer.status_code == 201, answer.text
@@ -57,7 +57,7 @@ async def hire(api: Client, tenant: Tenant, email: str, role: str = "USER", **fi
 
 
 async def key_with(api: Client, tenant: Tenant, *scopes: str) -> Tenant:
-    """Return the tenant with a key that has these scopes only."""
+    """Return the tenant with a new key that has only these scopes."""
     answer = await api.post("/keys", headers=tenant.headers, json={"name": "narrow", "scopes": scopes})
     assert answer.status_code == 201, answer.text
     return Tenant(tenant.id, tenant.slug, answer.json()["api_key"])

@@ -1,4 +1,4 @@
-"""Provisioners and APIs in processes of their own, to be killed."""
+"""Processes: run provisioners and APIs in separate processes, so that tests can kill them."""
 
 import asyncio
 import multiprocessing
@@ -24,7 +24,7 @@ _forks.set_forkserver_preload(["provisioner.__main__", "pytest"])
 
 
 def environment(config: Settings) -> dict[str, str]:
-    """Return a process's environment with all settings that differ from the defaults."""
+    """Return the environment for a process, with all settings that differ from their defaults."""
     default = Settings()
     given = {
         name.upper(): str(getattr(config, name))
@@ -36,14 +36,14 @@ def environment(config: Settings) -> dict[str, str]:
 
 
 def a_provisioner(config: Settings, log: Path | None = None, name: str = "provisioner") -> Process:
-    """Return a provisioner as it is run in earnest."""
+    """Return a process, not started yet, that runs a provisioner as in production."""
     command = [sys.executable, "-m", "provisioner"]
     log = log or leaks.output(name)
     return Process(name, command, environment=environment(config), log=log, directory=PROJECT, grace=30)
 
 
 def an_api(config: Settings, log: Path | None = None) -> tuple[Process, str]:
-    """Return an API under granian, and its address."""
+    """Return a process, not started yet, that runs the API under granian, and the API's address."""
     port, log = free_port(), log or leaks.output("api")
     command = [
         *(sys.executable, "-m", "granian", "--interface", "asgi", "--factory", "--no-ws"),
@@ -55,7 +55,7 @@ def an_api(config: Settings, log: Path | None = None) -> tuple[Process, str]:
 
 @asynccontextmanager
 async def api_process(config: Settings) -> AsyncIterator[str]:
-    """An API in a process of its own that answers; its address."""
+    """Run the API in a separate process, wait until it answers, and yield its address."""
     process, base = an_api(config)
     async with running(process):
         await answers(f"{base}/health/live")
@@ -78,7 +78,7 @@ async def answers(url: str) -> None:
 
 @asynccontextmanager
 async def running(process: Process) -> AsyncIterator[Process]:
-    """A process, started, and killed at the end."""
+    """Start a process, yield it, and kill it at the end."""
     process.start()
     try:
         yield process
@@ -87,10 +87,10 @@ async def running(process: Process) -> AsyncIterator[Process]:
 
 
 class Forked:
-    """A provisioner's process, forked from one that has imported everything: it starts at once.
+    """A provisioner's process, forked from one that has imported everything, so that it starts at once.
 
     Args:
-        config: its settings.
+        config: the provisioner's settings.
     """
 
     def __init__(self, config: Settings) -> None:
@@ -108,14 +108,14 @@ class Forked:
         return self._process is not None and self._process.is_alive()
 
     async def kill(self) -> None:
-        """Kill it, and see that this is what it died of."""
+        """Kill the process, and check that the signal ended it."""
         assert self._process is not None
         assert self._process.pid is not None
         os.kill(self._process.pid, signal.SIGKILL)
         assert await self.ended() == -signal.SIGKILL
 
     async def ended(self, *, within: float = 30) -> int:
-        """Wait for its end and return its exit code, negative for a signal's number."""
+        """Wait up to ``within`` seconds for the process to end. Return its exit code, or minus the signal's number."""
         assert self._process is not None
         await asyncio.to_thread(self._process.join, within)
         code = self._process.exitcode
@@ -131,7 +131,7 @@ class Forked:
 
 @asynccontextmanager
 async def forked(config: Settings) -> AsyncIterator[Forked]:
-    """A provisioner in a process of its own, stopped at the end if it still runs."""
+    """Run a provisioner in a separate process, yield it, and stop it at the end if it still runs."""
     process = Forked(config)
     await process.start()
     try:

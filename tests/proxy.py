@@ -1,4 +1,4 @@
-"""A TCP proxy on loopback that can be told to misbehave, between a program and its server."""
+"""A TCP proxy on loopback that stands between a program and its server, and can be made to fail."""
 
 import asyncio
 import struct
@@ -10,23 +10,23 @@ from typing import Final, Literal
 from yarl import URL
 
 Direction = Literal["up", "down"]
-"""Up is from the client to the server."""
+"""``up`` is from the client to the server, ``down`` from the server to the client."""
 Method = tuple[int, int]
 
 DELIVER: Final[Method] = (60, 60)
 ACK: Final[Method] = (60, 80)
-"""From a consumer: settled. From the broker: confirmed (AMQP 0-9-1, basic.ack)."""
+"""A consumer sends it to settle a message, the broker to confirm one (AMQP 0-9-1, basic.ack)."""
 
 _HEADER: Final = struct.Struct(">BHL")
 _METHOD_FRAME: Final = 1
 
 
 class Proxy:
-    """Passes everything on, until told otherwise.
+    """Passes all data on, until a test tells it to fail.
 
     Args:
-        port: the server's, on loopback.
-        amqp: whether to pass whole AMQP frames on, so that single ones can be swallowed.
+        port: the server's port on loopback.
+        amqp: whether to pass on whole AMQP frames, so that single frames can be swallowed.
     """
 
     def __init__(self, port: int, *, amqp: bool) -> None:
@@ -35,45 +35,45 @@ class Proxy:
         self._server: asyncio.Server | None = None
         self._links: set[_Link] = set()
         self.swallowed: Counter[Method] = Counter()
-        """How many frames of each method were swallowed."""
+        """The number of swallowed frames by method."""
         self.swallowing: set[tuple[Direction, Method]] = set()
-        """AMQP methods that do not pass."""
+        """The AMQP methods to swallow, with their directions."""
         self.delay = 0.0
-        """Seconds that each piece waits before it is passed on."""
+        """Seconds to wait before each piece of data is passed on."""
         self.on_data: Callable[[Direction, bytes], None] = lambda *_: None
-        """Sees each piece before it is passed on."""
+        """Called with each piece of data before it is passed on."""
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The port on which the proxy listens."""
         assert self._server is not None
         return int(self._server.sockets[0].getsockname()[1])
 
     def through(self, url: str) -> str:
-        """Return an address of the server's, by way of this proxy."""
+        """Return ``url`` with its host and port replaced by the proxy's."""
         return str(URL(url).with_host("127.0.0.1").with_port(self.port))
 
     @property
     def connections(self) -> int:
-        """Connections that are open now."""
+        """The number of connections that are open now."""
         return len(self._links)
 
     def freeze(self) -> int:
-        """Let what is open now stay open and pass nothing any more, as after a lost route; count them.
+        """Pass nothing more on the connections that are open now, but keep them open, as after a lost route.
 
-        New connections pass.
+        New connections work. Return the number of frozen connections.
         """
         for link in self._links:
             link.frozen = True
         return len(self._links)
 
     def mute(self, direction: Direction) -> None:
-        """Let nothing pass in one direction of what is open now."""
+        """Pass nothing more in one direction on the connections that are open now."""
         for link in self._links:
             link.muted.add(direction)
 
     def cut(self) -> int:
-        """Reset what is open now; count them."""
+        """Reset the connections that are open now, and return their number."""
         links = list(self._links)
         for link in links:
             link.abort()
@@ -132,7 +132,7 @@ class Proxy:
 
 
 class _Link:
-    """One client's connection and the server's that belongs to it."""
+    """A client's connection to the proxy, with the proxy's connection to the server."""
 
     def __init__(self, *writers: asyncio.StreamWriter) -> None:
         self._writers = writers
@@ -146,7 +146,7 @@ class _Link:
 
 @asynccontextmanager
 async def proxied(port: int, *, amqp: bool = False) -> AsyncIterator[Proxy]:
-    """A proxy in front of a server's port."""
+    """Run a proxy in front of a server's port, and yield it."""
     proxy = Proxy(port, amqp=amqp)
     tasks: set[asyncio.Task[None]] = set()
 

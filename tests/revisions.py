@@ -1,4 +1,4 @@
-"""Lineages made up for a test: a folder of revisions beside Alembic's own environment."""
+"""Revisions: build a lineage for a test, in a folder with a copy of Alembic's environment."""
 
 import textwrap
 from pathlib import Path
@@ -15,11 +15,12 @@ path_separator = os
 
 
 def lineage_of(folder: Path, *bodies: str) -> Lineage:
-    """Return a tenant lineage of revisions ``r1``, ``r2``, ..., whose module text after the header is given.
+    """Write the revisions ``r1``, ``r2``, ... and return the tenant lineage that they make.
 
     Args:
-        folder: where to write it.
-        bodies: each with an ``upgrade()``; ``op`` and ``sa`` are imported.
+        folder: the folder to write to.
+        bodies: the text of each revision after its header, with an ``upgrade()``; ``op`` and ``sa`` are
+            imported.
     """
     versions = folder / "versions" / "tenant"
     versions.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Commands as an operator types them, in processes of their own."""
+"""Shell: runs commands as an operator types them, in separate processes."""
 
 import asyncio
 import subprocess
@@ -15,7 +15,7 @@ BIN = Path(sys.executable).parent
 
 
 class Finished(msgspec.Struct, frozen=True):
-    """A command that has ended."""
+    """The exit code and output of a command that has ended."""
 
     code: int
     out: str
@@ -23,7 +23,13 @@ class Finished(msgspec.Struct, frozen=True):
 
 
 async def typed(config: Settings, *command: str, within: float = 60) -> Finished:
-    """Run a command of the project's and return how it ended."""
+    """Run a command of the project and return how it ended.
+
+    Args:
+        config: settings for the command's environment.
+        command: the name of the command, then its arguments.
+        within: seconds that the command may take.
+    """
 
     def run() -> Finished:
         done = subprocess.run(
@@ -35,14 +41,14 @@ async def typed(config: Settings, *command: str, within: float = 60) -> Finished
             timeout=within,
             check=False,
         )
-        leaks.look(done.stderr)  # what a command answers may be a secret; what it logs may not
+        leaks.look(done.stderr)  # a command may print a secret as its result, but must not log one
         return Finished(done.returncode, done.stdout, done.stderr)
 
     return await asyncio.to_thread(run)
 
 
 async def alembic(config: Settings, *arguments: str) -> Finished:
-    """Run ``alembic``, which must succeed."""
+    """Run ``alembic`` and check that it succeeds."""
     done = await typed(config, "alembic", *arguments)
     assert done.code == 0, done.err
     return done

@@ -1,4 +1,4 @@
-"""What tests say again and again: wait until, sign up, run a service."""
+"""Helpers for all tests: wait for a condition, sign tenants up, run the API and provisioners."""
 
 import asyncio
 import contextlib
@@ -26,12 +26,15 @@ APP_PASSWORD = "app-password"
 
 
 async def eventually(probe: Callable[[], Awaitable[T]], *, within: float = 20.0, what: str = "it") -> T:
-    """Poll until ``probe`` returns something true, and return that.
+    """Call ``probe`` until it returns a true value, and return that value.
 
     Args:
-        probe: asked again and again; its assertion errors count as not yet.
-        within: seconds.
-        what: for the failure's message.
+        probe: the function to call; an assertion error counts as a false value.
+        within: seconds to wait at most.
+        what: name of the condition, for the error's message.
+
+    Raises:
+        AssertionError: the condition did not come true in time.
     """
     deadline = time.monotonic() + within
     last: object = None
@@ -47,7 +50,7 @@ async def eventually(probe: Callable[[], Awaitable[T]], *, within: float = 20.0,
 
 
 class Tenant(msgspec.Struct, frozen=True):
-    """A tenant as its client knows it."""
+    """A tenant as its client knows it: with an API key."""
 
     id: str
     slug: str
@@ -55,17 +58,17 @@ class Tenant(msgspec.Struct, frozen=True):
 
     @property
     def headers(self) -> dict[str, str]:
-        """What a client sends with every request."""
+        """The headers of every request of the tenant's client."""
         return {"tenant": self.slug, "authorization": f"Bearer {self.key}"}
 
     @property
     def bearer(self) -> dict[str, str]:
-        """The token alone."""
+        """The authorization header alone."""
         return {"authorization": f"Bearer {self.key}"}
 
 
 async def requested(api: Client, slug: str, **fields: Any) -> Tenant:
-    """Sign a tenant up, without waiting for anything."""
+    """Sign a tenant up without waiting until it is active."""
     answer = await api.post("/tenants", json={"name": slug.title(), "slug": slug, **fields})
     assert answer.status_code == 202, answer.text
     body = answer.json()
@@ -73,7 +76,7 @@ async def requested(api: Client, slug: str, **fields: Any) -> Tenant:
 
 
 async def status(api: Client, tenant: Tenant) -> str:
-    """Return a tenant's status, as its own key sees it."""
+    """Return a tenant's status, read with the tenant's own key."""
     answer = await api.get(f"/tenants/{tenant.slug}", headers=tenant.bearer)
     assert answer.status_code == 200, answer.text
     return str(answer.json()["status"])
@@ -83,24 +86,24 @@ BY_TEST = By("test")
 
 
 async def signed_up(connection: asyncpg.Connection, slug: str, **more: Any) -> SignedUp:
-    """Sign a tenant up in the database itself, within the caller's transaction."""
+    """Sign a tenant up in the database, without the API, in the caller's transaction."""
     return await signup.sign_up(connection, signup.checked(name=slug, slug=slug, **more), BY_TEST)
 
 
 async def one(connection: asyncpg.Connection, sql: str, *values: Any) -> asyncpg.Record:
-    """Return the row that must be there."""
+    """Return the first row of a query, and check that there is one."""
     row = await connection.fetchrow(sql, *values)
     assert row is not None, sql
     return row
 
 
 async def its_time_comes(owner: asyncpg.Connection, message_id: UUID | str) -> None:
-    """Make a message that waits for a retry due."""
+    """Make a message due at once that waits for a retry."""
     await owner.execute("UPDATE shared.messages SET available_at = now() WHERE id = $1", message_id)
 
 
 async def becomes(api: Client, tenant: Tenant, wanted: str, *, within: float = 20.0) -> None:
-    """Wait until a tenant has a status."""
+    """Wait until a tenant has the wanted status, for up to ``within`` seconds."""
 
     async def probe() -> bool:
         seen = await status(api, tenant)
@@ -119,7 +122,7 @@ async def sign_up(api: Client, slug: str, **fields: Any) -> Tenant:
 
 @contextlib.asynccontextmanager
 async def held(context: contextlib.AbstractAsyncContextManager[T]) -> AsyncIterator[T]:
-    """Keep a context open in a task of its own, since fixtures begin and end in different ones."""
+    """Keep a context manager open in one task, since a fixture may begin and end in different tasks."""
     entered: asyncio.Future[T] = asyncio.get_running_loop().create_future()
     leave = asyncio.Event()
 
@@ -143,10 +146,10 @@ async def held(context: contextlib.AbstractAsyncContextManager[T]) -> AsyncItera
 
 
 class Service:
-    """Something that runs until it is told to stop, on the test's event loop.
+    """Runs a coroutine on the test's event loop until it is told to stop.
 
     Args:
-        main: takes the event that asks it to stop.
+        main: the function to run; its argument is the event that tells it to stop.
     """
 
     def __init__(self, main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
@@ -163,14 +166,14 @@ class Service:
         await asyncio.sleep(0)
 
     async def stop(self) -> None:
-        """Ask it to stop, and see that it does without an error."""
+        """Tell the service to stop, and check that it ends without an error."""
         if self._task is not None:
             self._stop.set()
             await asyncio.wait_for(self._task, 30)
             self._task = None
 
     async def crash(self) -> None:
-        """Cut it off wherever it is."""
+        """Cancel the service, wherever it is."""
         assert self._task is not None
         self._task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -180,7 +183,7 @@ class Service:
 
 @contextlib.asynccontextmanager
 async def serving(config: Settings) -> AsyncIterator[Client]:
-    """The API on the test's own event loop, and a client for it."""
+    """Run the API on the test's own event loop, and yield a client for it."""
     app = create_app(config)
     async with held(app.lifespan()):
         transport = httpx.ASGITransport(app=cast("Any", app), raise_app_exceptions=False)
@@ -190,7 +193,7 @@ async def serving(config: Settings) -> AsyncIterator[Client]:
 
 @contextlib.asynccontextmanager
 async def provisioning(config: Settings) -> AsyncIterator[Service]:
-    """A provisioner on the test's own event loop."""
+    """Run a provisioner on the test's own event loop, and yield it as a service."""
     service = Service(lambda stop: run_provisioner(config, stop))
     await service.start()
     try:
@@ -200,7 +203,7 @@ async def provisioning(config: Settings) -> AsyncIterator[Service]:
 
 
 def problem(answer: httpx.Response, status: int, kind: str) -> dict[str, Any]:
-    """Check that an answer is the documented problem, and return its body."""
+    """Check that an answer is a problem of this status and kind, and return its body."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     body: dict[str, Any] = answer.json()

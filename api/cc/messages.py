@@ -72,7 +72,7 @@ class MessageController(Controller):
         items = found[:limit]
         return Page(items, lists.encode(items[-1].id) if len(found) > limit else None)
 
-    @get("/groups", opt=operator(), summary="MessageGroup messages that failed alike; parked ones by default")
+    @get("/groups", opt=operator(), summary="Group messages that failed alike; parked ones by default")
     async def groups(self, request: ApiRequest, wanted: NamedDependency[MessageFilter]) -> Page[MessageGroup]:
         async with request.auth.database.shared() as connection:
             return Page(await ledger_lists.list_groups(connection, wanted, limit=lists.MAX_LIMIT), None)

@@ -79,7 +79,7 @@ _KINDS = (
     ProblemType(
         "tenant-out-of-range", 503, "Tenant not served", "This release does not serve its revision.", 30
     ),
-    ProblemType("unavailable", 503, "UnavailableError", "The database cannot be reached at the moment.", 2),
+    ProblemType("unavailable", 503, "Unavailable", "The database cannot be reached at the moment.", 2),
     ProblemType("deadline", 503, "Took too long", "The request was not done in time, and was undone.", 2),
     ProblemType("overloaded", 503, "Overloaded", "The database took too long to answer.", 2),
 )
