@@ -129,7 +129,7 @@ class Attempts:
         """Give back the attempts that were cut short because PostgreSQL could not be reached."""
         while self._unspent:
             message_id = next(iter(self._unspent))
-            with suppress(asyncpg.LockNotAvailableError):  # another delivery is at work: it stays spent
+            with suppress(asyncpg.LockNotAvailableError):  # in hand elsewhere: the attempt stays spent
                 async with connection.transaction():
                     await connection.execute(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT}")
                     await inbox.give_back_attempt(connection, message_id, delay=0)

@@ -144,7 +144,7 @@ class Rabbit:
         return None
 
     async def _kept_up(self, name: str, session: Callable[[], Awaitable[None]]) -> None:
-        """Run ``session`` again and again until stopped, with longer waits as long as it fails at once."""
+        """Run ``session`` again and again until stopped, waiting longer each time that it fails quickly."""
         delay = _RECONNECT_FIRST
         loop = asyncio.get_running_loop()
         while not self._stopping.is_set():

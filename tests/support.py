@@ -98,7 +98,7 @@ async def one(connection: asyncpg.Connection, sql: str, *values: Any) -> asyncpg
 
 
 async def its_time_comes(owner: asyncpg.Connection, message_id: UUID | str) -> None:
-    """Make a message due at once that waits for a retry."""
+    """Make a message that waits for a retry due at once."""
     await owner.execute("UPDATE shared.messages SET available_at = now() WHERE id = $1", message_id)
 
 

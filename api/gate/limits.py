@@ -104,7 +104,7 @@ class Limits:
         _admit(self._accounts.take(email))
 
     def logged_in(self, email: str) -> None:
-        """Take an attempt back whose password was right, so that only failures count."""
+        """Take back an attempt whose password was right, so that only failures count."""
         self._accounts.give_back(email)
 
     def address(self, scope: Scope) -> None:

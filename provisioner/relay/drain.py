@@ -91,7 +91,7 @@ class Drain:
     async def _claim(self) -> list[Claim]:
         if not self._more:  # another lane may have ended the drain while this one waited
             return []
-        # Leased rows still count as pending, so they hold back later rows of their tenant.
+        # Leased rows are still pending, and hold back later rows of their tenant.
         room = max(self._in_flight - self._unmarked, 0)
         async with self._pool.acquire() as connection:
             claims = await outbox.claim(connection, limit=self._batch, lease=self._lease, in_flight=room)
