@@ -20,6 +20,7 @@ from db.local.servers.rabbitmq import RabbitNode, get_installation
 from db.settings import PROJECT, Settings
 from provisioner import topology
 from tests import leaks
+from tests.people import ADMIN, Person, log_in
 from tests.support import (
     APP_PASSWORD,
     OWNER_PASSWORD,
@@ -195,6 +196,18 @@ async def tenant(api: Client, provisioner: Service) -> Tenant:
 
 
 @pytest.fixture
+async def staffed(api: Client, provisioner: Service) -> Tenant:
+    """An active tenant with an administrator, Ann."""
+    return await sign_up(api, "bakery", admin=ADMIN)
+
+
+@pytest.fixture
+async def ann(api: Client, staffed: Tenant) -> Person:
+    """The administrator of `staffed`, logged in."""
+    return await log_in(api)
+
+
+@pytest.fixture
 async def owner(config: Settings) -> AsyncIterator[asyncpg.Connection]:
     """Yield a connection of the owner to the test's database."""
     connection = await asyncpg.connect(config.require("owner_database_url"))
@@ -222,3 +235,9 @@ async def app_login(config: Settings) -> AsyncIterator[asyncpg.Connection]:
 async def operator_token(config: Settings) -> str:
     """Return a fresh operator's token."""
     return await bootstrap.mint_operator(config.require("owner_database_url"), "test")
+
+
+@pytest.fixture
+def as_operator(operator_token: str) -> dict[str, str]:
+    """What an operator sends with every request."""
+    return {"authorization": f"Bearer {operator_token}"}

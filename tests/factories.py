@@ -1,12 +1,11 @@
-"""Factories: build valid inputs from the API's own types, with polyfactory."""
+"""Factories: valid inputs, drawn by polyfactory from the API's own types."""
 
 from polyfactory.factories.msgspec_factory import MsgspecFactory
 
-from api.domain.todos import TodoIn
+from api.tenant.roles import RoleIn
 
 
-class TodoFactory(MsgspecFactory[TodoIn]):
-    """Builds `TodoIn` bodies with random values that the types allow, and without an owner."""
+class RoleFactory(MsgspecFactory[RoleIn]):
+    """Roles with whatever names and descriptions the type allows."""
 
     __random_seed__ = 20
-    owner_id = None

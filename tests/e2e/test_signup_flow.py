@@ -42,7 +42,7 @@ async def test_the_example_signs_a_tenant_up_by_event_and_claims_a_key_that_work
             assert steps[1:] == ["tenant.requested", "tenant.provisioned", "first key, shown this once"]
             key = done.stdout.split()[-1]
             headers = {"tenant": "patisserie", "authorization": f"Bearer {key}"}
-            assert (await client.get("/todos", headers=headers)).status_code == 200
+            assert (await client.get("/users", headers=headers)).status_code == 200
         again = await asyncio.to_thread(run_script, rabbit_config, api, "Patisserie", "--slug", "patisserie")
         assert again.returncode == 1
         assert "slug-taken" in again.stdout

@@ -67,7 +67,7 @@ async def test_a_command_that_kills_its_process_is_parked_at_the_limit(
         assert deaths == rabbit_config.attempt_limit
         row = await one(owner, "SELECT attempts, error_class FROM shared.messages WHERE status = 'parked'")
         assert row["error_class"] == "crash_loop"
-        assert (await api.get("/todos", headers=served.headers)).status_code == 200
+        assert (await api.get("/users", headers=served.headers)).status_code == 200
         async with provisioning(rabbit_config):
             await sign_up(api, "neighbour")
             await healed(amqp_url=rabbit_config.amqp_url)

@@ -75,7 +75,7 @@ async def test_stopped_and_started_again(own: Settings, own_postgres: PostgresSe
         assert not own_postgres.alive
         for answer in (
             await api.post("/tenants", json={"name": "During", "slug": "during"}),
-            await api.get("/todos", headers=before.headers),
+            await api.get("/users", headers=before.headers),
             await api.get("/tenants/before", headers=before.bearer),
         ):
             assert problem(answer, 503, "unavailable")["title"] == "Unavailable"
@@ -85,7 +85,7 @@ async def test_stopped_and_started_again(own: Settings, own_postgres: PostgresSe
         await asyncio.to_thread(own_postgres.start)
 
         async def served() -> bool:
-            return (await api.get("/todos", headers=before.headers)).status_code == 200
+            return (await api.get("/users", headers=before.headers)).status_code == 200
 
         await eventually(served, what="requests served again")
         assert (await api.get("/health/ready")).status_code == 200

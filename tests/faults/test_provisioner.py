@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 from msgspec.structs import replace
 
+from db.migrations.lineage import lineage
 from db.settings import PROJECT, Settings
 from tests.processes import a_provisioner, running
 from tests.support import (
@@ -129,9 +130,10 @@ def broken(tmp_path: Path) -> Path:
     """The project's revisions and one more, which fails."""
     shutil.copytree(PROJECT / "alembic", tmp_path / "alembic")
     shutil.copy(PROJECT / "alembic.ini", tmp_path / "alembic.ini")
+    head = lineage("tenant", PROJECT / "alembic.ini").head
     (tmp_path / "alembic" / "versions" / "tenant" / "bad.py").write_text(
         "from alembic import op\n"
-        "revision = 'bad000000000'\ndown_revision = 'e05b6d1c83fa'\ncompatible_from = 'e05b6d1c83fa'\n\n"
+        f"revision = 'bad000000000'\ndown_revision = {head!r}\ncompatible_from = {head!r}\n\n"
         "def upgrade():\n    op.execute('CREATE TABLE half_built (id int)')\n"
         "    op.execute('SELECT 1 / (SELECT count(*) FROM users)')\n\n"
         "def downgrade():\n    op.execute('DROP TABLE half_built')\n"
@@ -153,7 +155,7 @@ async def test_a_failing_migration_fails_its_tenant_alone(
         row = await owner.fetchrow("SELECT error_class FROM shared.messages WHERE status = 'parked'")
         assert row is not None
         assert row["error_class"] == "DivisionByZeroError"
-        answer = await api.get("/todos", headers=served.headers)
+        answer = await api.get("/users", headers=served.headers)
         assert answer.status_code == 200
-        refused = problem(await api.get("/todos", headers=tenant.headers), 503, "tenant-not-ready")
+        refused = problem(await api.get("/users", headers=tenant.headers), 503, "tenant-not-ready")
         assert refused["title"] == "Tenant not ready"

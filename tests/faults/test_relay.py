@@ -187,7 +187,7 @@ async def test_two_relays_publish_each_message_once(
 ) -> None:
     async with serving(rabbit_config) as api:
         tenants = [await requested(api, f"shop{number}") for number in range(20)]
-        # Small batches, so that both have something to do.
+        # Small batches, so that both get some.
         config = replace(rabbit_config, relay_batch=3)
         async with provisioning(config), provisioning(config):
             for tenant in tenants:

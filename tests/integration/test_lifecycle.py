@@ -43,23 +43,23 @@ async def events(owner: asyncpg.Connection, slug: str) -> list[tuple[str, int]]:
 async def test_a_suspended_tenants_next_request_is_refused_until_it_is_resumed(
     api: Client, tenant: Tenant, operator: Operator
 ) -> None:
-    assert (await api.get("/todos", headers=tenant.headers)).status_code == 200
+    assert (await api.get("/users", headers=tenant.headers)).status_code == 200
     assert (await operator.has("suspend", "bakery", reason="unpaid"))["status"] == "suspended"
-    problem(await api.get("/todos", headers=tenant.headers), 403, "tenant-suspended")
+    problem(await api.get("/users", headers=tenant.headers), 403, "tenant-suspended")
     assert (await operator.has("resume", "bakery"))["status"] == "active"
-    assert (await api.get("/todos", headers=tenant.headers)).status_code == 200
+    assert (await api.get("/users", headers=tenant.headers)).status_code == 200
 
 
 async def test_a_deleted_tenants_token_is_worth_nothing_until_it_is_restored(
     api: Client, tenant: Tenant, operator: Operator
 ) -> None:
-    await api.post("/todos", headers=tenant.headers, json={"title": "Bake bread"})
+    await api.post("/users", headers=tenant.headers, json={"email": "ann@example.com"})
     await operator.has("delete", "bakery")
-    problem(await api.get("/todos", headers=tenant.headers), 403, "tenant-forbidden")
+    problem(await api.get("/users", headers=tenant.headers), 403, "tenant-forbidden")
     problem(await api.get("/tenants/bakery", headers=tenant.bearer), 403, "tenant-forbidden")
     await operator.has("restore", "bakery")
-    listed = await api.get("/todos", headers=tenant.headers)
-    assert [todo["title"] for todo in listed.json()["items"]] == ["Bake bread"]
+    listed = await api.get("/users", headers=tenant.headers)
+    assert [user["email"] for user in listed.json()["items"]] == ["ann@example.com"]
 
 
 async def test_a_deleted_tenant_keeps_its_slug(api: Client, tenant: Tenant, operator: Operator) -> None:
@@ -190,8 +190,8 @@ async def test_a_tenant_deleted_while_it_waited_becomes_active_after_its_restore
             assert (await operator.sees("bakery"))["status"] == "deleted"
             assert (await operator.has("restore", "bakery"))["status"] == "pending"
             await becomes(api, tenant, "active")
-            assert (await api.get("/todos", headers=tenant.headers)).status_code == 200
-            assert (await api.get("/todos", headers=florist.headers)).status_code == 200
+            assert (await api.get("/users", headers=tenant.headers)).status_code == 200
+            assert (await api.get("/users", headers=florist.headers)).status_code == 200
     statuses = await owner.fetch(
         "SELECT status FROM shared.messages WHERE type = 'tenant.provision' AND tenant_id = $1 ORDER BY id",
         tenant.id,
@@ -239,9 +239,9 @@ async def test_a_renamed_tenant_answers_to_its_new_slug_alone_and_with_the_same_
 ) -> None:
     done = await operator.has("rename", "bakery", slug="Bakehouse", name="The Bakehouse")
     assert (done["slug"], done["name"]) == ("bakehouse", "The Bakehouse")
-    problem(await api.get("/todos", headers=tenant.headers), 403, "tenant-forbidden")
+    problem(await api.get("/users", headers=tenant.headers), 403, "tenant-forbidden")
     renamed = {**tenant.headers, "tenant": "bakehouse"}
-    assert (await api.get("/todos", headers=renamed)).status_code == 200
+    assert (await api.get("/users", headers=renamed)).status_code == 200
     event = await one(owner, "SELECT payload FROM shared.messages WHERE type = 'tenant.renamed'")
     data = msgspec.json.decode(event["payload"])["data"]
     assert (data["slug"], data["slug_before"]) == ("bakehouse", "bakery")

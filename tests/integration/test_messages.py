@@ -64,7 +64,7 @@ async def test_a_failed_tenant_becomes_active_when_its_parked_provision_is_repla
     assert answer.status_code == 200
     assert (answer.json()["id"], answer.json()["replays"]) == (message_id, 1)
     await becomes(api, failed, "active")
-    made = await api.post("/todos", headers=failed.headers, json={"title": "Bake bread"})
+    made = await api.post("/roles", headers=failed.headers, json={"role_name": "Baker"})
     assert made.status_code == 201
     after = (await api.get(f"/cc/messages/{message_id}", headers=as_operator)).json()
     assert (after["status"], after["attempts"], after["error_class"]) == ("handled", 1, None)
@@ -171,7 +171,7 @@ async def test_messages_that_failed_alike_are_one_group(
     assert [group["count"] for group in answer.json()["items"]] == [1]
 
 
-async def test_a_handled_command_runs_again_and_finds_nothing_to_do(
+async def test_a_handled_command_runs_again_and_finds_its_work_done(
     api: Client, as_operator: dict[str, str], tenant: Tenant
 ) -> None:
     (command,) = await listed(api, as_operator, type="tenant.provision")

@@ -45,18 +45,18 @@ async def scraped(api: Client) -> Samples:
 
 async def test_requests_are_counted_by_route_template_and_status(api: Client, tenant: Tenant) -> None:
     before = await scraped(api)
-    for todo_id in (1, 2, 3):
-        await api.get(f"/todos/{todo_id}", headers=tenant.headers)
-    await api.get("/todos/1")
+    for user_id in (1, 2, 3):
+        await api.get(f"/users/{user_id}", headers=tenant.headers)
+    await api.get("/users/1")
     after = await scraped(api)
 
     def counted(status: str) -> float:
-        labels = {"method": "GET", "route": "/todos/{todo_id}", "status": status}
+        labels = {"method": "GET", "route": "/users/{user_id}", "status": status}
         name = "tenantry_http_requests_total"
         return value(after, name, **labels) - value(before, name, **labels)
 
     assert (counted("404"), counted("401")) == (3, 1)
-    measured = {"method": "GET", "route": "/todos/{todo_id}"}
+    measured = {"method": "GET", "route": "/users/{user_id}"}
     name = "tenantry_http_request_duration_seconds_count"
     assert value(after, name, **measured) - value(before, name, **measured) == 4
 

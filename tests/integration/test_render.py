@@ -78,7 +78,7 @@ async def test_a_fingerprint_tells_when_a_column_was_changed_by_hand(
     chain = lineage("tenant", config.alembic_config)
     schema = await built(owner, chain)
     before = await fingerprint(owner, schema)
-    await owner.execute(f"ALTER TABLE {schema}.todos ALTER COLUMN title TYPE varchar(501)")
+    await owner.execute(f"ALTER TABLE {schema}.users ALTER COLUMN first_name TYPE varchar(101)")
     assert await fingerprint(owner, schema) != before
 
 
@@ -205,6 +205,4 @@ async def test_a_script_that_starts_elsewhere_is_refused(config: Settings, owner
     schema = await built(owner, chain, chain.base)
     with pytest.raises(run.MigrationError, match="not at"):
         async with owner.transaction():
-            await run.upgrade_schema(
-                owner, schema, render(chain, chain.revisions[1].revision, chain.revisions[2].revision)
-            )
+            await run.upgrade_schema(owner, schema, render(chain, chain.revisions[1].revision, chain.head))

@@ -1,12 +1,18 @@
 """Roles and permissions: their life, and that nobody gives what they have not."""
 
-from typing import Any
+from typing import Any, get_args
 
 import asyncpg
+import msgspec
 import pytest
 
+from db.models.access import PermissionName
+from db.tenants.permissions import ALL
+from tests.factories import RoleFactory
 from tests.people import hire, key_with, log_in, permission_id, role_id
 from tests.support import Client, Service, Tenant, problem, sign_up
+
+HOUSE = frozenset(get_args(PermissionName))
 
 
 async def make_role(api: Client, tenant: Tenant, name: str) -> int:
@@ -24,8 +30,14 @@ async def make_permission(api: Client, tenant: Tenant, name: str) -> int:
 async def test_every_tenant_starts_with_three_roles(api: Client, tenant: Tenant) -> None:
     roles = (await api.get("/roles", headers=tenant.headers)).json()["items"]
     assert [role["role_name"] for role in roles] == ["ADMIN_MASTER", "ADMIN", "USER"]
-    assert roles[2]["permissions"] == ["todos:read", "todos:write"]
-    assert len(roles[0]["permissions"]) == 10
+    assert sorted(roles[0]["permissions"]) == sorted(ALL)
+    assert HOUSE.intersection(roles[1]["permissions"]) == {
+        "users:read",
+        "users:write",
+        "roles:read",
+        "permissions:read",
+    }
+    assert not HOUSE.intersection(roles[2]["permissions"])  # the application's alone
 
 
 async def test_a_role_is_made_read_changed_listed_and_deleted(api: Client, tenant: Tenant) -> None:
@@ -50,13 +62,23 @@ async def test_a_role_is_made_read_changed_listed_and_deleted(api: Client, tenan
     problem(await api.delete(address, headers=tenant.headers), 404, "not-found")
 
 
+async def test_whatever_the_factory_makes_is_given_back_as_it_was(api: Client, tenant: Tenant) -> None:
+    for role in RoleFactory.batch(10):
+        made = await api.post("/roles", headers=tenant.headers, json=msgspec.to_builtins(role))
+        assert made.status_code == 201, made.text
+        assert (made.json()["role_name"], made.json()["role_description"]) == (
+            role.role_name,
+            role.role_description,
+        )
+
+
 async def test_permissions_are_given_and_taken(api: Client, tenant: Tenant) -> None:
     role = await make_role(api, tenant, "Guest")
-    link = f"/roles/{role}/permissions/{await permission_id(api, tenant, 'todos:read')}"
+    link = f"/roles/{role}/permissions/{await permission_id(api, tenant, 'users:read')}"
     for _ in range(2):  # a repeat changes nothing
         assert (await api.put(link, headers=tenant.headers)).status_code == 204
     found = (await api.get(f"/roles/{role}", headers=tenant.headers)).json()
-    assert found["permissions"] == ["todos:read"]
+    assert found["permissions"] == ["users:read"]
     assert (await api.delete(link, headers=tenant.headers)).status_code == 204
     problem(await api.delete(link, headers=tenant.headers), 404, "not-found")
     for missing in (f"/roles/{role}/permissions/999", "/roles/999/permissions/1"):
@@ -98,13 +120,13 @@ async def test_a_role_that_somebody_has_stays(api: Client, tenant: Tenant) -> No
 
 async def test_nobody_gives_a_role_what_they_have_not(api: Client, staffed: Tenant) -> None:
     role = await make_role(api, staffed, "Clerk")
-    for name in ("roles:read", "roles:write", "permissions:read", "todos:read"):
+    for name in ("roles:read", "roles:write", "permissions:read", "users:read"):
         link = f"/roles/{role}/permissions/{await permission_id(api, staffed, name)}"
         assert (await api.put(link, headers=staffed.headers)).status_code == 204
     await hire(api, staffed, "bob@example.com", "Clerk")
     bob = await log_in(api, "bob@example.com")
-    narrow = await key_with(api, staffed, "roles:read", "roles:write", "todos:read")
-    held = f"/roles/{role}/permissions/{await permission_id(api, staffed, 'todos:read')}"
+    narrow = await key_with(api, staffed, "roles:read", "roles:write", "users:read")
+    held = f"/roles/{role}/permissions/{await permission_id(api, staffed, 'users:read')}"
     lacking = f"/roles/{role}/permissions/{await permission_id(api, staffed, 'keys:write')}"
     own = f"/roles/{role}/permissions/{await make_permission(api, staffed, 'ovens:heat')}"
     for who in (bob, narrow):
@@ -154,7 +176,7 @@ async def test_what_the_api_enforces_keeps_its_name_and_stays(api: Client, tenan
     titled = await api.patch(address, headers=tenant.headers, json={"title": "Schlüssel"})
     assert titled.json()["title"] == "Schlüssel"
     own = await make_permission(api, tenant, "ovens:heat")
-    for name in ("keys:write", "todos:read"):
+    for name in ("keys:write", "users:read"):
         taken = await api.patch(f"/permissions/{own}", headers=tenant.headers, json={"name": name})
         problem(taken, 409, "conflict")
         again = await api.post("/permissions", headers=tenant.headers, json={"name": name, "title": "X"})

@@ -6,6 +6,7 @@ import asyncpg
 import pytest
 from msgspec.structs import replace
 
+from db.migrations.lineage import lineage
 from db.settings import Settings
 from tests.support import (
     Client,
@@ -21,13 +22,13 @@ from tests.support import (
 )
 
 
-async def test_a_signed_up_tenant_becomes_active_and_serves_its_todos(delivery: Settings) -> None:
+async def test_a_signed_up_tenant_becomes_active_and_serves_its_users(delivery: Settings) -> None:
     async with serving(delivery) as api, provisioning(delivery):
         tenant = await sign_up(api, "bakery")
-        made = await api.post("/todos", headers=tenant.headers, json={"title": "Bake bread"})
-        listed = await api.get("/todos", headers=tenant.headers)
+        made = await api.post("/users", headers=tenant.headers, json={"email": "ann@example.com"})
+        listed = await api.get("/users", headers=tenant.headers)
     assert made.status_code == 201
-    assert [todo["title"] for todo in listed.json()["items"]] == ["Bake bread"]
+    assert [user["email"] for user in listed.json()["items"]] == ["ann@example.com"]
 
 
 async def test_the_answer_tells_where_to_look_and_shows_the_key_once(api: Client) -> None:
@@ -41,11 +42,11 @@ async def test_the_answer_tells_where_to_look_and_shows_the_key_once(api: Client
 
 
 async def test_a_tenants_schema_has_its_own_version_at_head(
-    tenant: Tenant, owner: asyncpg.Connection
+    config: Settings, tenant: Tenant, owner: asyncpg.Connection
 ) -> None:
     row = await one(owner, "SELECT schema_name, revision FROM shared.tenants WHERE slug = $1", tenant.slug)
     version = await owner.fetchval(f"SELECT version_num FROM {row['schema_name']}.alembic_version")
-    assert version == row["revision"] == "e05b6d1c83fa"
+    assert version == row["revision"] == lineage("tenant", config.alembic_config).head
 
 
 async def test_the_timeline_tells_the_steps(api: Client, tenant: Tenant) -> None:
@@ -58,15 +59,15 @@ async def test_the_timeline_tells_the_steps(api: Client, tenant: Tenant) -> None
     ]
 
 
-async def test_one_tenants_todos_are_invisible_to_another(
+async def test_one_tenants_users_are_invisible_to_another(
     api: Client, tenant: Tenant, provisioner: Service
 ) -> None:
     other = await sign_up(api, "florist")
-    made = await api.post("/todos", headers=tenant.headers, json={"title": "Secret recipe"})
-    todo_id = made.json()["id"]
-    assert (await api.get("/todos", headers=other.headers)).json()["items"] == []
-    problem(await api.get(f"/todos/{todo_id}", headers=other.headers), 404, "not-found")
-    assert (await api.get(f"/todos/{todo_id}", headers=tenant.headers)).status_code == 200
+    made = await api.post("/users", headers=tenant.headers, json={"email": "secret@example.com"})
+    user_id = made.json()["id"]
+    assert (await api.get("/users", headers=other.headers)).json()["items"] == []
+    problem(await api.get(f"/users/{user_id}", headers=other.headers), 404, "not-found")
+    assert (await api.get(f"/users/{user_id}", headers=tenant.headers)).status_code == 200
 
 
 async def test_twenty_signups_at_once_become_twenty_active_tenants(delivery: Settings) -> None:

@@ -126,7 +126,7 @@ async def test_the_flow_that_sent_a_secrets_hash_claims_the_first_key_with_it(
         again = await api.post("/tenants/bakery/claim", json={"claim": secret})
         assert again.status_code == 403
         headers = {"tenant": "bakery", "authorization": f"Bearer {claimed.json()['api_key']}"}
-        assert (await api.get("/todos", headers=headers)).status_code == 200
+        assert (await api.get("/users", headers=headers)).status_code == 200
 
 
 async def test_a_repeat_makes_nothing_and_is_answered_as_the_first_was(

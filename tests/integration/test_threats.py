@@ -68,8 +68,8 @@ async def test_the_token_decides_and_every_other_word_for_a_tenant_must_agree(
             resident.id,
         )
     for mine in ([("tenant", "ash")], [("host", "ash.example.com")], [("tenant", " ASH ")]):
-        answer = await api.get("/todos", headers=[*bearer(ash), *mine])
-        assert [todo["title"] for todo in answer.json()["items"]] == [ash.canary], mine
+        answer = await api.get("/users", headers=[*bearer(ash), *mine])
+        assert [user["first_name"] for user in answer.json()["items"]] == [ash.canary], mine
     for foreign in (
         [("tenant", "birch")],
         [("host", "birch.example.com")],
@@ -81,19 +81,19 @@ async def test_the_token_decides_and_every_other_word_for_a_tenant_must_agree(
         [("tenant", str(birch.id))],
         [("tenant", "ash\x00birch")],
     ):
-        answer = await api.get("/todos", headers=[*bearer(ash), *foreign])
+        answer = await api.get("/users", headers=[*bearer(ash), *foreign])
         problem(answer, 403, "tenant-forbidden")
     for twice in ([("tenant", "ash"), ("tenant", "birch")], [("tenant", "ash"), ("Tenant", "ash")]):
-        problem(await api.get("/todos", headers=[*bearer(ash), *twice]), 400, "tenant-ambiguous")
+        problem(await api.get("/users", headers=[*bearer(ash), *twice]), 400, "tenant-ambiguous")
     two_tokens = [*bearer(ash), *bearer(birch), ("tenant", "birch")]
-    problem(await api.get("/todos", headers=two_tokens), 401, "unauthenticated")
+    problem(await api.get("/users", headers=two_tokens), 401, "unauthenticated")
 
 
 async def test_unknown_and_foreign_tenants_get_the_same_answer(
     api: Client, pair: tuple[Resident, Resident], owner: asyncpg.Connection
 ) -> None:
     ash, _ = pair
-    for method, path in (("GET", "/todos"), ("POST", "/todos"), ("DELETE", "/todos/1"), ("GET", "/users")):
+    for method, path in (("GET", "/users"), ("POST", "/users"), ("DELETE", "/users/1"), ("GET", "/roles")):
         answers = [
             await api.request(method, path, headers=[*bearer(ash), ("tenant", slug)])
             for slug in ("birch", "nobody-at-all")
@@ -116,12 +116,12 @@ async def test_what_proxies_say_of_hosts_moves_nobody_to_another_tenant(
     )
     for name in ("x-forwarded-host", "forwarded", "x-original-host", "x-host", "x-tenant", "x-rewrite-url"):
         spoofed = (name, "host=birch.example.com" if name == "forwarded" else "birch.example.com")
-        with_header = await api.get("/todos", headers=[*bearer(ash), ("tenant", "ash"), spoofed])
-        assert [todo["title"] for todo in with_header.json()["items"]] == [ash.canary]
-        alone = await api.get("/todos", headers=[*bearer(birch), spoofed])
+        with_header = await api.get("/users", headers=[*bearer(ash), ("tenant", "ash"), spoofed])
+        assert [user["first_name"] for user in with_header.json()["items"]] == [ash.canary]
+        alone = await api.get("/users", headers=[*bearer(birch), spoofed])
         problem(alone, 400, "tenant-required")  # not even for the tenant whose host it is
     for host in ("birch.example.com:80", "BIRCH.example.com.", "ash.example.com@birch.example.com"):
-        answer = await api.get("/todos", headers=[*bearer(ash), ("tenant", "ash"), ("host", host)])
+        answer = await api.get("/users", headers=[*bearer(ash), ("tenant", "ash"), ("host", host)])
         assert birch.canary not in answer.text
 
 
@@ -129,7 +129,7 @@ async def test_a_purged_tenants_slug_serves_its_next_owner_and_the_old_key_opens
     api: Client, provisioner: Service, owner: asyncpg.Connection
 ) -> None:
     old = await sign_up(api, "bakery")
-    await api.post("/todos", headers=old.headers, json={"title": "Secret recipe"})
+    await api.post("/users", headers=old.headers, json={"email": "secret@example.com"})
     before = await owner.fetchrow("SELECT id, schema_name FROM shared.tenants")
     assert before is not None
 
@@ -147,9 +147,9 @@ async def test_a_purged_tenants_slug_serves_its_next_owner_and_the_old_key_opens
     problem(await api.post("/tenants", json={"name": "B", "slug": "bakery"}), 409, "slug-taken")
     await to("purged")
     new = await sign_up(api, "bakery")
-    answer = await api.get("/todos", headers=new.headers)
+    answer = await api.get("/users", headers=new.headers)
     assert answer.json()["items"] == []
-    refused = await api.get("/todos", headers=old.headers)
+    refused = await api.get("/users", headers=old.headers)
     assert refused.status_code in {401, 403}, refused.text
     after = await owner.fetchval("SELECT schema_name FROM shared.tenants WHERE id = $1::uuid", new.id)
     assert after != before["schema_name"]
@@ -166,7 +166,7 @@ async def test_no_secret_is_to_be_found_in_the_shared_tables_or_in_the_logs(
                 tenant = await sign_up(
                     api, "bakery", admin={"email": "ann@example.com", "password": "correct horse"}
                 )
-            await api.get("/todos", headers={"authorization": f"Bearer {tenant.key}x", "tenant": "bakery"})
+            await api.get("/users", headers={"authorization": f"Bearer {tenant.key}x", "tenant": "bakery"})
             log = structlog.get_logger("test")
             log.warning("a slip", header=f"Bearer {tenant.key}", url=config.database_url)
             logging.getLogger("elsewhere").warning("another: %s", tenant.key)

@@ -7,8 +7,12 @@ import asyncpg
 import msgspec
 import pytest
 
-from tests.factories import TodoFactory
-from tests.support import Client, Tenant, problem
+from db.settings import Settings
+from tests.domain.factories import TodoFactory
+from tests.operators import Operator
+from tests.people import hire
+from tests.shell import alembic
+from tests.support import Client, Service, Tenant, eventually, problem, sign_up
 
 
 async def make(api: Client, tenant: Tenant, **fields: Any) -> dict[str, Any]:
@@ -97,6 +101,15 @@ async def test_a_cursor_of_another_order_is_refused(api: Client, tenant: Tenant)
     problem(answer, 400, "validation")
 
 
+async def test_a_deleted_users_todos_stay_and_are_nobodys(api: Client, tenant: Tenant) -> None:
+    user = await hire(api, tenant, "bob@example.com")
+    todo = await api.post("/todos", headers=tenant.headers, json={"title": "Bake", "owner_id": user})
+    assert todo.json()["owner_id"] == user
+    await api.delete(f"/users/{user}", headers=tenant.headers)
+    left = await api.get(f"/todos/{todo.json()['id']}", headers=tenant.headers)
+    assert left.json()["owner_id"] is None
+
+
 async def test_changes_are_audited_without_their_values(
     api: Client, tenant: Tenant, owner: asyncpg.Connection
 ) -> None:
@@ -113,3 +126,64 @@ async def test_changes_are_audited_without_their_values(
     details = [msgspec.json.decode(row["detail"]) for row in rows]
     assert details[1] == {"todo_id": made["id"], "fields": ["done", "title"]}
     assert not any("Buy" in row["detail"] for row in rows)
+
+
+async def test_one_tenants_todos_are_invisible_to_another(
+    api: Client, tenant: Tenant, provisioner: Service
+) -> None:
+    other = await sign_up(api, "florist")
+    made = await make(api, tenant, title="Secret recipe")
+    assert await found(api, other) == []
+    problem(await api.get(f"/todos/{made['id']}", headers=other.headers), 404, "not-found")
+    assert (await api.get(f"/todos/{made['id']}", headers=tenant.headers)).status_code == 200
+
+
+async def test_every_role_of_a_new_tenant_reads_and_writes_todos(api: Client, tenant: Tenant) -> None:
+    roles = (await api.get("/roles", headers=tenant.headers)).json()["items"]
+    for role in roles:
+        assert {"todos:read", "todos:write"} <= set(role["permissions"]), role["role_name"]
+    assert roles[-1]["permissions"] == ["todos:read", "todos:write"]
+
+
+async def test_a_tenant_from_before_the_todos_gets_them_by_a_migration(
+    api: Client, config: Settings, tenant: Tenant, operator_token: str
+) -> None:
+    await alembic(config, "-x", "tenant=bakery", "downgrade", "87a2d94f5e16")
+    problem(await api.get("/todos", headers=tenant.headers), 503, "tenant-out-of-range")
+    assert (await Operator(api, operator_token).does("migrate", "bakery")).status_code == 202
+
+    async def served() -> bool:
+        return (await api.get("/todos", headers=tenant.headers)).status_code == 200
+
+    await eventually(served, what="to-dos served")
+    await make(api, tenant, title="Again")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"title": 1},
+        {"title": ""},
+        {"title": "a\0b"},
+        {"title": "x" * 501},
+        {"title": "x", "done": "yes"},
+        {"title": "x", "due_at": "tomorrow"},
+        {"title": "x", "due_at": "2026-01-01T00:00:00"},
+        {"title": "x", "due_at": "0001-01-01T00:00:00+14:00"},
+        {"title": "x", "due_at": "9999-12-31T23:59:59-14:00"},
+        {"title": "x", "owner_id": 99999999},
+        {"title": "x", "owner_id": 99999999999999999999},
+        {"title": "x", "owner_id": -1},
+        {"title": "x", "colour": "red"},
+    ],
+)
+async def test_malformed_todos_are_refused(api: Client, tenant: Tenant, fields: dict[str, Any]) -> None:
+    problem(await api.post("/todos", headers=tenant.headers, json=fields), 400, "validation")
+    assert await found(api, tenant) == []
+
+
+@pytest.mark.parametrize(
+    "query", ["order=colour", "done=perhaps", "owner_id=0", "due_before=today", "q=%00", "q=" + "x" * 201]
+)
+async def test_wrong_filters_are_400(api: Client, tenant: Tenant, query: str) -> None:
+    problem(await api.get(f"/todos?{query}", headers=tenant.headers), 400, "validation")
