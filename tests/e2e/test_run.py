@@ -1,4 +1,4 @@
-"""`make run`, as its user meets it: the supervisor in a process of its own, in a home of its own."""
+"""`make run`: what it starts, shows and keeps, and how it ends."""
 
 import contextlib
 import json
@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import psutil  # type: ignore[import-untyped]
@@ -18,10 +17,10 @@ import pytest
 from db.local.processes.waiting import free_port, wait_until
 from db.local.run.environment import read_configuration
 from db.local.servers.installation import HIDE
+from tests.running import ADDRESSES, PROJECT, Run, alive, asked, listed, running
 
 pytestmark = pytest.mark.timeout(240)
 
-PROJECT = Path(__file__).parents[2]
 KEYS = {
     "api",
     "operator_token",
@@ -32,114 +31,12 @@ KEYS = {
     "amqp_url",
     "pids",
 }
-ADDRESSES = ("DATABASE_URL", "OWNER_DATABASE_URL", "SUPERUSER_DATABASE_URL", "AMQP_URL")
-
-
-class Run:
-    """One `make run` on ``home``; ``environment`` goes over the suite's own, without its addresses."""
-
-    def __init__(self, home: Path, **environment: str) -> None:
-        self.home = home
-        self.port = free_port()
-        self.output = home.with_name(f"{home.name}.out")
-        inherited = {name: value for name, value in os.environ.items() if name not in ADDRESSES}
-        self.environment = {
-            **inherited,
-            "TENANTRY_HOME": str(home),
-            "PORT": str(self.port),
-            HIDE: "1",  # starts in a second; the node has a test of its own
-            **environment,
-        }
-        self._process: subprocess.Popen[bytes] | None = None
-        self._left: dict[str, Any] = {}
-        self._told = 0
-
-    def start(self) -> None:
-        self._left = self.state  # what a killed predecessor left says nothing of this run
-        self._told = self.output.stat().st_size if self.output.exists() else 0
-        with self.output.open("ab") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "db.local"],
-                cwd=PROJECT,
-                env=self.environment,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-
-    @property
-    def process(self) -> subprocess.Popen[bytes]:
-        assert self._process is not None
-        return self._process
-
-    @property
-    def state(self) -> dict[str, Any]:
-        """What run.json says now; nothing while this run has not written it."""
-        with contextlib.suppress(FileNotFoundError):
-            found: dict[str, Any] = json.loads((self.home / "run.json").read_text())
-            if found != self._left:
-                return found
-        return {}
-
-    @property
-    def told(self) -> str:
-        """What it has written since its last start."""
-        return self.output.read_bytes()[self._told :].decode()
-
-    def until_up(self) -> dict[str, Any]:
-        """Wait until it shows the lines to paste, its last act; return its state."""
-
-        def shown() -> bool:
-            return "Ctrl-C stops everything" in self.told or self.process.poll() is not None
-
-        assert wait_until(shown, 90), self.told
-        assert self.process.poll() is None, self.told
-        return self.state
-
-    def family(self) -> list[psutil.Process]:
-        """The supervisor and all that it started."""
-        leader = psutil.Process(self.process.pid)
-        return [leader, *leader.children(recursive=True)]
-
-    def stop(self, number: signal.Signals = signal.SIGINT) -> int:
-        self.process.send_signal(number)
-        return self.process.wait(60)
-
-    def end(self) -> None:
-        """Leave nothing behind, whatever the test has come to: in good order, else by force."""
-        if self._process is not None and self._process.poll() is None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.stop(signal.SIGTERM)
-                return
-            for member in self.family():
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    member.kill()
-            self._process.wait(10)
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    run = Run(tmp_path_factory.mktemp("run") / "home")
-    run.start()
-    yield run
-    run.end()
-
-
-def todos(state: dict[str, Any]) -> list[str]:
-    tenant = state["tenant"]
-    headers = {"tenant": tenant["slug"], "Authorization": f"Bearer {tenant['api_key']}"}
-    answer = httpx.get(f"{state['api']}/todos", headers=headers, trust_env=False)
-    assert answer.status_code == 200, answer.text
-    return [item["title"] for item in answer.json()["items"]]
-
-
-def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
-    remaining = []
-    for process in processes:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-                remaining.append(process)
-    return remaining
+    with running(tmp_path_factory.mktemp("run") / "home") as run:
+        yield run
 
 
 def test_the_run_file_says_what_runs_and_only_its_owner_reads_it(run: Run) -> None:
@@ -154,19 +51,20 @@ def test_the_run_file_says_what_runs_and_only_its_owner_reads_it(run: Run) -> No
         assert (run.home / name).stat().st_mode & 0o777 == 0o600
 
 
-def test_the_first_tenant_is_active_and_answers_with_its_to_dos(run: Run) -> None:
+def test_the_first_tenant_is_active_and_answers(run: Run) -> None:
     state = run.until_up()
     assert state["tenant"]["slug"] == "bakery"
-    assert todos(state) == ["Bake bread"]
+    assert listed(state, "/users", "email") == []
+    assert listed(state, "/roles", "role_name")[:3] == ["ADMIN_MASTER", "ADMIN", "USER"]
 
 
 def test_the_terminal_shows_progress_and_lines_to_paste(run: Run) -> None:
     run.until_up()
     assert "messages are delivered in process" in run.told
     assert "tenant bakery: active" in run.told
-    line = next(line for line in run.told.splitlines() if line.strip().endswith("/todos"))
+    line = next(line for line in run.told.splitlines() if line.strip().endswith("/tenants"))
     answer = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True, timeout=30)
-    assert [item["title"] for item in json.loads(answer.stdout)["items"]] == ["Bake bread"]
+    assert json.loads(answer.stdout)["slug"] == "florist"
 
 
 def test_the_operators_token_is_taken_by_the_api(run: Run) -> None:
@@ -189,7 +87,9 @@ def test_each_program_is_told_its_own_addresses_only() -> None:
 
 @pytest.mark.parametrize("name", ["provisioner", "api", "postgres"])
 def test_what_is_killed_is_started_again(run: Run, name: str) -> None:
-    pid = run.until_up()["pids"][name]
+    state = run.until_up()
+    pid = state["pids"][name]
+    asked(state, "POST", "/roles", {"role_name": f"Before {name} was killed"})
     os.kill(pid, signal.SIGKILL)
     assert wait_until(lambda: run.state["pids"][name] not in {None, pid}, 30), run.told
     state = run.state
@@ -197,7 +97,7 @@ def test_what_is_killed_is_started_again(run: Run, name: str) -> None:
 
     def serves() -> bool:
         with contextlib.suppress(httpx.TransportError, AssertionError):
-            return "Bake bread" in todos(state)
+            return f"Before {name} was killed" in listed(state, "/roles", "role_name")
         return False
 
     assert wait_until(serves, 30), run.told
@@ -221,6 +121,8 @@ def test_a_second_run_on_the_same_home_is_refused(run: Run) -> None:
 
 def test_an_interrupt_leaves_no_process_and_the_next_run_finds_the_same_data(run: Run) -> None:
     before = run.until_up()
+    asked(before, "POST", "/roles", {"role_name": "Baker"})
+    roles = listed(before, "/roles", "role_name")
     family = run.family()
     assert run.stop(signal.SIGINT) == 0, run.told
     assert not alive(family)
@@ -229,11 +131,13 @@ def test_an_interrupt_leaves_no_process_and_the_next_run_finds_the_same_data(run
     after = run.until_up()
     assert after["tenant"] == before["tenant"]
     assert after["operator_token"] == before["operator_token"]
-    assert todos(after) == ["Bake bread"]
+    assert listed(after, "/roles", "role_name") == roles
 
 
 def test_a_killed_supervisor_leaves_no_process_and_its_home_is_usable_at_once(run: Run) -> None:
     before = run.until_up()
+    asked(before, "POST", "/roles", {"role_name": "Sweeper"})
+    roles = listed(before, "/roles", "role_name")
     family = run.family()
     run.process.kill()
     run.process.wait(10)
@@ -241,7 +145,7 @@ def test_a_killed_supervisor_leaves_no_process_and_its_home_is_usable_at_once(ru
     after = run.until_up()
     assert after["tenant"] == before["tenant"]
     assert wait_until(lambda: not alive(family), 30)
-    assert todos(after) == ["Bake bread"]
+    assert listed(after, "/roles", "role_name") == roles
 
 
 def test_a_hang_up_and_a_termination_stop_everything_too(run: Run) -> None:
