@@ -1,1 +1,1 @@
-"""Sessions: connections, the tenant transaction, statements, advisory locks and LISTEN."""
+"""Database sessions: connections, the tenant transaction, statements, advisory locks and LISTEN."""

@@ -1,4 +1,4 @@
-"""Connections: what is meant by one, and how a provisioner's are set up."""
+"""The type of a connection, and the settings of a provisioner's connections."""
 
 from typing import Final, TypeAlias
 
@@ -6,14 +6,14 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
-"""asyncpg's own, or a pool's stand-in for it."""
+"""A connection of asyncpg, or a pool's proxy for one."""
 
 SESSION: Final = {
-    # Whose process is gone gives its locks up, even in the middle of a long statement; and whose machine is.
+    # If the client's process or machine is gone, its locks are released, even during a long statement.
     "client_connection_check_interval": "500ms",
     "tcp_keepalives_idle": "10s",
     "tcp_keepalives_interval": "5s",
     "tcp_keepalives_count": "3",
-    "tcp_user_timeout": "25s",  # no probe is sent while an answer is on its way
+    "tcp_user_timeout": "25s",  # keepalive probes are not sent while data is unacknowledged
 }
-"""Settings of a session that holds advisory locks (PostgreSQL manual, Connection Settings)."""
+"""Server settings of a session that holds advisory locks (PostgreSQL manual, Connection Settings)."""

@@ -1,4 +1,4 @@
-"""Filters: how a filter of a list, each of whose fields may be None, becomes SQL."""
+"""Conversion of list filters, whose fields may be None, to SQL conditions."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,12 +9,12 @@ from db import names
 
 
 def conditions(wanted: msgspec.Struct, by_field: Mapping[str, str], arguments: list[Any]) -> list[str]:
-    """Return the SQL conditions that a filter stands for; a field that is None adds none.
+    """Return the SQL conditions of a filter. A field that is None adds no condition.
 
     Args:
-        wanted: the filter. A field ``tenant`` is a slug.
-        by_field: for each field, a condition with ``{}`` in place of its value.
-        arguments: the statement's; the values are added to them.
+        wanted: the filter. A field named ``tenant`` is a slug.
+        by_field: for each field, a condition with ``{}`` in place of the value.
+        arguments: the statement's arguments, to which the values are appended.
     """
     found = []
     for field, condition in by_field.items():

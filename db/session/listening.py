@@ -1,6 +1,6 @@
-"""Listening: a connection of its own that hears NOTIFY, kept up for as long as somebody wants to hear.
+"""LISTEN on a separate connection that is replaced if it is lost.
 
-Payloads are empty: whoever is connected can listen (PostgreSQL manual, NOTIFY), and so tenants' roles can.
+Payloads are empty, because any session can listen (PostgreSQL manual, NOTIFY), tenants' roles included.
 """
 
 import asyncio
@@ -14,25 +14,25 @@ import structlog
 log = structlog.get_logger(__name__)
 
 REGISTRY: Final = "tenantry_registry"
-"""Tenants, hosts or tokens have changed."""
+"""Channel: tenants, hosts or tokens have changed."""
 
 LEDGER: Final = "tenantry_ledger"
-"""There are new messages, or some that are pending again; or a switch was thrown."""
+"""Channel: messages are new or pending again, or a switch was changed."""
 
 _TIMEOUT: Final = 10.0
-"""Seconds that connecting, or one answer, may take."""
+"""Most seconds to connect, or to wait for one answer."""
 _RECONNECT: Final = 0.5
 """Seconds between tries to listen again."""
 
 
 class Listener:
-    """Calls back on each notification, and whenever one may have been missed.
+    """Calls a function on each notification, and whenever one may have been missed.
 
     Args:
         url: the login's address.
-        name: what to listen for: `REGISTRY` or `LEDGER`.
+        name: the channel: `REGISTRY` or `LEDGER`.
         heard: called on each notification, and each time a connection begins or ends.
-        probe: seconds between looks whether the connection still answers.
+        probe: seconds between checks that the connection still answers.
     """
 
     def __init__(self, url: str, name: str, heard: Callable[[], None], *, probe: float) -> None:
@@ -41,10 +41,10 @@ class Listener:
         self._heard = heard
         self._probe = probe
         self.listening = False
-        """Whether every notification is heard now."""
+        """Whether the connection listens now, so that no notification is missed."""
 
     async def run(self) -> None:
-        """Listen until cancelled; a connection that is lost is replaced."""
+        """Listen until cancelled. Replace the connection if it is lost."""
         while True:
             try:
                 await self._listen()
@@ -67,7 +67,7 @@ class Listener:
             self._heard()
             self.listening = True
             while not gone.is_set():
-                # A half-open connection says nothing: ask it now and then.
+                # A half-open connection reports no error until something is sent.
                 await connection.execute("SELECT 1", timeout=_TIMEOUT)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._probe):

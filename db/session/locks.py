@@ -1,7 +1,7 @@
-"""Advisory locks: the keys of all of them, so that no two things ever share one.
+"""The keys of all advisory locks, in one place so that no two locks share a key.
 
-PostgreSQL has one space of 64-bit keys a database (manual, Explicit Locking, Advisory Locks). Tenants and
-messages are hashed under seeds of their own, 0 and 1.
+A database has one space of 64-bit keys (PostgreSQL manual, Explicit Locking, Advisory Locks). The ids of
+tenants are hashed with seed 0, those of messages with seed 1.
 """
 
 from typing import Final
@@ -10,17 +10,17 @@ from uuid import UUID
 from db.session.connection import Connection
 
 SHARED: Final = 7_302_845_120_000
-"""Held by whoever migrates the shared lineage."""
+"""Key of the lock that is held while the shared lineage is migrated."""
 
 KEEPERS: Final = 7_302_845_120_001
-"""Held by whoever adds a keeper."""
+"""Key of the lock that is held while a keeper is added."""
 
 
 def tenant(parameter: str) -> str:
-    """Return the key of a tenant: held by whoever provisions, migrates or drops its schema.
+    """Return the SQL of a tenant's key. Its lock is held to provision, migrate or drop the tenant's schema.
 
     Args:
-        parameter: what stands for the tenant's id, as text, in the statement.
+        parameter: the SQL expression for the tenant's id as text.
     """
     return f"hashtextextended({parameter}, 0)"
 
@@ -29,16 +29,19 @@ _TENANT: Final = tenant("$1::text")
 
 
 async def try_tenant(connection: Connection, tenant_id: UUID) -> bool:
-    """Take a tenant's lock for the transaction; return False if another session has it."""
+    """Take a tenant's lock until the transaction ends. Return False if another session holds the lock."""
     return bool(await connection.fetchval(f"SELECT pg_try_advisory_xact_lock({_TENANT})", str(tenant_id)))
 
 
 MESSAGE: Final = "hashtextextended($2::text, 1)"
-"""The key of a message, whose id is $2: held from before a command's first transaction to after its last."""
+"""The SQL of a message's key; $2 is the message's id.
+
+The lock is held from before an attempt's first transaction until after its last.
+"""
 
 WAITS_AT_MOST: Final = "(SELECT set_config('lock_timeout', $1, true)) IS NOT NULL"
-"""A condition that holds, and bounds the waiting for locks to $1 milliseconds, given as text.
+"""An SQL condition that is always true and sets ``lock_timeout`` to $1 milliseconds, given as text.
 
-It is evaluated before the first row (InitPlan). A transaction around the statement would cost three round
-trips instead.
+It is evaluated before the first row (InitPlan), and saves the three round trips of a transaction around
+the statement.
 """

@@ -1,7 +1,7 @@
-"""Statements: written with SQLAlchemy Core on the models, compiled once, run by asyncpg.
+"""Statements on tenants' tables: written in SQLAlchemy Core, compiled once, run by asyncpg.
 
-A statement is compiled for a schema that cannot exist and gets the tenant's put in its place, so that
-each (tenant, statement) pair is one text, and one prepared statement a connection.
+A statement is compiled with a placeholder schema, which is replaced with the tenant's schema. So each
+(tenant, statement) pair has one text, and one prepared statement on each connection.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,11 @@ class Statement:
     """A statement on the tenants' models.
 
     Args:
-        clause: its bound parameters are ``bindparam``s without a value; names are what `arguments` takes.
+        clause: the statement. Its parameters are ``bindparam``s without values; `arguments` takes their
+            values by name.
+
+    Raises:
+        ValueError: a parameter has a value.
     """
 
     __slots__ = ("_names", "_template")
@@ -40,14 +44,14 @@ class Statement:
             raise ValueError(f"values would be frozen into the statement: {sorted(fixed)}")
 
     def text(self, schema: SchemaName) -> str:
-        """Return the SQL for a tenant's schema."""
+        """Return the statement's SQL for a tenant's schema."""
         return _placed(self._template, schema)
 
     def arguments(self, values: Mapping[str, Any]) -> list[Any]:
         """Return ``values`` in the order of the statement's parameters.
 
         Raises:
-            KeyError: one is missing.
+            KeyError: a value is missing.
         """
         return [values[name] for name in self._names]
 

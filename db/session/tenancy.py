@@ -1,6 +1,7 @@
 """The tenant transaction: the only way to a tenant's rows, with the tenant's role in force.
 
-Nothing is ever set for the session, and a connection that comes back with a role on it is dropped.
+Roles are set for the transaction only, never for the session. A connection that has another role when a
+tenant transaction begins is dropped.
 """
 
 import asyncio
@@ -29,27 +30,29 @@ _GONE: Final = (
     asyncpg.InternalClientError,
     ConnectionError,
 )
-"""The connection was lost between two statements, or PostgreSQL has nothing left to run them with."""
+"""Errors that mean the connection was lost, or that PostgreSQL is out of resources."""
 
 
 class UnavailableError(TenantryError):
-    """No connection to PostgreSQL could be had in time."""
+    """No connection to PostgreSQL was available in time, or the connection was lost."""
 
     kind = "unavailable"
 
 
 class PoisonedError(TenantryError):
-    """A pooled connection carried another role. It was dropped; the request fails, and is safe to repeat."""
+    """A pooled connection had another role. It was dropped; the request can safely be repeated."""
 
     kind = "unavailable"
 
 
 class LostError(TenantryError):
-    """A statement failed and the failure was swallowed: there is nothing to commit."""
+    """A statement failed and its error was swallowed, so the transaction cannot commit."""
 
 
 def preamble(schema: SchemaName) -> str:
-    """Return what every tenant transaction begins with: one message, role and tripwire included.
+    """Return the SQL that begins a tenant transaction and sets its role, in one message.
+
+    If the session already has another role, the SQL fails: it sets ``tripwire``, which is no parameter.
 
     Raises:
         ValueError: ``schema`` is not a tenant schema's name.
@@ -61,7 +64,7 @@ def preamble(schema: SchemaName) -> str:
 
 
 class TenantTransaction:
-    """Runs statements in one tenant's schema, as its role. Made by `Database.tenant`."""
+    """Runs statements in a tenant's schema with the tenant's role. Made by `Database.tenant`."""
 
     __slots__ = ("_connection", "_failed", "_fresh", "_preamble", "_savepoints", "_schema")
 
@@ -75,7 +78,7 @@ class TenantTransaction:
 
     @property
     def failed(self) -> bool:
-        """Whether a statement failed, so that PostgreSQL would turn COMMIT into ROLLBACK in silence."""
+        """Whether a statement failed, so that PostgreSQL would silently answer COMMIT with ROLLBACK."""
         return self._failed
 
     async def fetch(self, statement: Statement, **values: Any) -> list[asyncpg.Record]:
@@ -83,25 +86,25 @@ class TenantTransaction:
         return await self._run(self._connection.fetch, statement, values)  # type: ignore[no-any-return]
 
     async def fetchrow(self, statement: Statement, **values: Any) -> asyncpg.Record | None:
-        """Run a statement and return its first row."""
+        """Run a statement and return its first row, or None if it returns no rows."""
         return await self._run(self._connection.fetchrow, statement, values)  # type: ignore[no-any-return]
 
     async def fetchval(self, statement: Statement, **values: Any) -> Any:
-        """Run a statement and return the first row's first value."""
+        """Run a statement and return the first value of its first row, or None if it returns no rows."""
         return await self._run(self._connection.fetchval, statement, values)
 
     async def as_login(self) -> Connection:
-        """Leave the tenant's role, for what the request writes in ``shared``; nothing of the tenant after."""
+        """Return to the login's role, to write to ``shared``. The tenant's rows are out of reach afterwards."""
         self._fresh = False
         await self._connection.execute("SET LOCAL ROLE NONE")
         return self._connection
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
-        """Undo what is inside where it fails, and go on with the transaction.
+        """Undo the block if it raises, so that the transaction can go on.
 
         Raises:
-            LostError: a statement's failure was swallowed, inside or before.
+            LostError: a statement failed, in the block or before it, and its error was swallowed.
         """
         if self._failed:
             raise LostError("a statement of this transaction failed")
@@ -116,7 +119,7 @@ class TenantTransaction:
             await self._connection.execute(f"RELEASE SAVEPOINT {name}")
         except Exception:
             await self._connection.execute(f"ROLLBACK TO SAVEPOINT {name}; RELEASE SAVEPOINT {name}")
-            self._failed = False  # the transaction is sound again
+            self._failed = False  # rolling back to the savepoint made the transaction usable again
             raise
 
     async def _run(self, run: Any, statement: Statement, values: dict[str, Any]) -> Any:
@@ -126,8 +129,8 @@ class TenantTransaction:
             try:
                 return await run(text, *arguments)
             except asyncpg.InvalidCachedStatementError:
-                # A migration changed a result's type after the statement was prepared. asyncpg prepares it
-                # anew, and as long as nothing else has run, the transaction can simply begin again.
+                # A migration changed a result's type after the statement was prepared. asyncpg will prepare
+                # it again. If nothing else has run, the transaction can begin again.
                 if not fresh:
                     raise
                 await self._connection.execute("ROLLBACK")
@@ -139,10 +142,10 @@ class TenantTransaction:
 
 
 class Database:
-    """The API's connections, all of one login.
+    """The API's pool of connections, all with the same login.
 
     Args:
-        pool: made by `connect`.
+        pool: the pool, as `connect` makes it.
         acquire_timeout: seconds to wait for a connection.
     """
 
@@ -152,12 +155,12 @@ class Database:
 
     @classmethod
     async def connect(cls, url: str, *, size: int, acquire_timeout: float) -> "Database":
-        """Open a pool. PostgreSQL need not be there yet.
+        """Open a pool. PostgreSQL need not be running yet.
 
         Args:
-            url: the API's login.
-            size: connections at most.
-            acquire_timeout: seconds to wait for one.
+            url: the address of the API's login.
+            size: most connections.
+            acquire_timeout: seconds to wait for a connection.
         """
         pool = asyncpg.create_pool(
             url,
@@ -166,7 +169,7 @@ class Database:
             init=_initialise,
             reset=_reset,
             statement_cache_size=1000,
-            # Old backends hold the catalog entries of every tenant they served.
+            # A backend caches the catalog entries of every tenant it has served, so it is replaced in time.
             max_inactive_connection_lifetime=300,
             max_queries=200_000,
             timeout=acquire_timeout,
@@ -175,7 +178,7 @@ class Database:
         return cls(pool, acquire_timeout=acquire_timeout)
 
     async def close(self) -> None:
-        """Close the connections, within a bound."""
+        """Close the connections, and terminate them if that takes more than 5 seconds."""
         try:
             async with asyncio.timeout(5):
                 await self._pool.close()
@@ -184,15 +187,16 @@ class Database:
 
     @asynccontextmanager
     async def tenant(self, schema: SchemaName) -> AsyncIterator[TenantTransaction]:
-        """Open a tenant transaction; it commits at the end, and rolls back on any exception.
+        """Open a tenant transaction. It commits at the end, and rolls back on any exception.
 
         Args:
-            schema: the tenant's.
+            schema: the tenant's schema.
 
         Raises:
-            UnavailableError: no connection in time, or PostgreSQL is away.
-            PoisonedError: the connection was not as it should be.
-            LostError: a statement's failure was swallowed inside.
+            UnavailableError: no connection was available in time, the connection was lost, or the tenant
+                was purged.
+            PoisonedError: the connection had another role.
+            LostError: a statement failed and its error was swallowed.
         """
         beginning = preamble(schema)
         async with self._connection() as connection:
@@ -213,22 +217,22 @@ class Database:
                 yield transaction
                 if transaction.failed:
                     raise LostError("a statement of this transaction failed")
-                # PostgreSQL answers ROLLBACK where a statement failed that nobody here saw fail.
+                # PostgreSQL answers ROLLBACK if a statement failed whose error did not reach this object.
                 if await connection.execute("COMMIT") != "COMMIT":
                     raise LostError("a statement of this transaction failed")
             except Exception:
                 await _roll_back(connection)
                 raise
             except BaseException:
-                connection.terminate()  # cancelled: whatever it was doing, nobody uses it again
+                connection.terminate()  # cancelled: a statement may still be running on it
                 raise
 
     @asynccontextmanager
     async def shared(self) -> AsyncIterator[Connection]:
-        """Open a transaction as the login, which reaches ``shared`` and no tenant.
+        """Open a transaction with the login's own role, which reaches ``shared`` but no tenant.
 
         Raises:
-            UnavailableError: no connection in time, or PostgreSQL is away.
+            UnavailableError: no connection was available in time, or the connection was lost.
         """
         async with self._connection() as connection, connection.transaction():
             yield connection
@@ -251,7 +255,7 @@ class Database:
             try:
                 await self._pool.release(connection, timeout=_ROLLBACK_TIMEOUT)
             except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                # What the request did is committed or undone by now; the pool has dropped the connection.
+                # The transaction has already ended, and the pool has dropped the connection.
                 log.warning("connection dropped on release", error=repr(error))
 
 
@@ -262,15 +266,15 @@ async def _roll_back(connection: Connection) -> None:
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
         connection.terminate()
     except BaseException:
-        connection.terminate()  # cancelled while rolling back: nobody knows how far that went
+        connection.terminate()  # cancelled while rolling back: its state is unknown
         raise
 
 
 async def _initialise(connection: Any) -> None:
-    """Keep asyncpg from switching JIT off and on around type look-ups, which a tenant's role may not."""
+    """Keep asyncpg from switching JIT off and on around type look-ups, which a tenant's role must not do."""
     connection._server_caps = connection._server_caps._replace(jit=False)  # noqa: SLF001
 
 
 async def _reset(connection: Any) -> None:
-    """Make a connection as new before it is pooled; asyncpg's own reset would keep the role."""
+    """Reset a connection before it returns to the pool. asyncpg's own reset would keep the role."""
     await connection.execute(_RESET)
