@@ -1,4 +1,7 @@
-"""The backlog: what waits in the ledger, at a cost bounded by what is open and parked."""
+"""The backlog: figures of what waits in the ledger.
+
+The queries read open and parked messages only, so their cost does not grow with the handled ones.
+"""
 
 from typing import Final
 
@@ -8,13 +11,13 @@ from db.session.connection import Connection
 
 
 class Backlog(msgspec.Struct, frozen=True):
-    """Figures of the ledger at one moment.
+    """The backlog at one moment.
 
     Args:
-        unpublished: seconds that the oldest message has waited to be published; 0 if none does.
-        unhandled: seconds that the oldest command has waited to be handled; 0 if none does.
-        counts: open and parked messages, by kind and status.
-        parked: parked messages, by error class.
+        unpublished: seconds that the oldest pending message has waited; 0 if no message waits.
+        unhandled: seconds that the oldest open command has waited to be handled; 0 if no command waits.
+        counts: numbers of open and parked messages, by kind and status.
+        parked: numbers of parked messages, by error class.
     """
 
     unpublished: float
@@ -23,12 +26,12 @@ class Backlog(msgspec.Struct, frozen=True):
     parked: dict[str, int]
 
 
-# Since it was written, or last replayed. Handled rows, of which there are many, are not looked at.
+# Seconds since the message was written or last replayed.
 _WAITING: Final = (
     "extract(epoch FROM now() - min("
     "CASE WHEN replays > 0 THEN least(available_at, now()) ELSE created_at END))"
 )
-# Each arm has an index of its own.
+# Each side of the OR matches a partial index.
 _OLDEST: Final = f"""
 SELECT (SELECT {_WAITING} FROM shared.messages WHERE status = 'pending') AS unpublished,
        (SELECT {_WAITING} FROM shared.messages
@@ -45,13 +48,13 @@ FROM shared.messages WHERE status = 'parked' GROUP BY 1 ORDER BY 2 DESC LIMIT 10
 
 
 async def get(connection: Connection) -> Backlog:
-    """Return the figures.
+    """Return the backlog.
 
     Args:
-        connection: anybody's who may read the ledger.
+        connection: of a login that may read the ledger.
     """
     oldest = await connection.fetchrow(_OLDEST)
-    assert oldest is not None  # it has no condition
+    assert oldest is not None  # a SELECT without FROM returns one row
     return Backlog(
         unpublished=float(oldest["unpublished"] or 0),
         unhandled=float(oldest["unhandled"] or 0),

@@ -49,8 +49,8 @@ class Migrate(Command, frozen=True):
 class Signup(Command, frozen=True):
     """Sign a tenant up, from outside: any ``source``, answered by ``tenant.requested`` or ``tenant.rejected``.
 
-    Without a slug, one is made from the name. ``claim_sha256`` is the SHA-256, in hexadecimal, of a secret
-    with which the first API key is claimed.
+    If there is no slug, one is made from the name. ``claim_sha256`` is the SHA-256, in hexadecimal, of the
+    secret with which the first API key is claimed.
     """
 
     type: ClassVar[str] = "tenant.signup"
@@ -178,10 +178,10 @@ class Parked(Event, frozen=True):
 
 
 UNKNOWN: Final = "unknown"
-"""The type of what arrived and is no message that Tenantry knows."""
+"""The type of a ledger row whose body is not a known message."""
 
 SIGN_UPS: Final = frozenset({UNKNOWN, Signup.type})
-"""Types of commands that the sign-up's handler takes; what was unknown may turn out to be a sign-up."""
+"""Types of commands that the sign-up handler takes. A message of unknown type may turn out to be a sign-up."""
 
 COMMANDS: Final[dict[str, type[Command]]] = {data.type: data for data in (Provision, Migrate, Signup)}
 EVENTS: Final[dict[str, type[Event]]] = {
@@ -213,10 +213,10 @@ class ContractError(InvalidValueError):
 
 
 def command_of(type_: str, data: Any) -> Command:
-    """Read a command from the ``data`` of its message.
+    """Return the command of a message, converted from its ``data``.
 
     Raises:
-        ContractError: the type is unknown, or the data is not what the type asks for.
+        ContractError: the type is unknown, or the data does not fit the type.
     """
     command = COMMANDS.get(type_)
     if command is None:

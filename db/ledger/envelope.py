@@ -1,4 +1,4 @@
-"""Envelopes: messages as CloudEvents 1.0 in JSON (cloudevents.io, spec 1.0.2), written and read."""
+"""Reading and writing of envelopes: CloudEvents 1.0 in JSON (cloudevents.io, spec 1.0.2)."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
@@ -14,11 +14,11 @@ from db.names import NO_NUL
 SOURCE: Final = "tenantry"
 
 Reference = Annotated[str, Meta(min_length=1, max_length=500, pattern=NO_NUL)]
-"""An ``id`` or ``source`` from outside."""
+"""The ``id`` or ``source`` of a message from outside."""
 
 
 class CloudEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The envelope, as CloudEvents JSON, with the extensions ``tenantversion`` and ``causationid``."""
+    """An envelope: a CloudEvent with the extensions ``tenantversion`` and ``causationid``."""
 
     specversion: Literal["1.0"]
     id: str
@@ -33,7 +33,7 @@ class CloudEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
-    """A message on its way into the ledger."""
+    """A message that is not yet in the ledger. `message` describes the fields."""
 
     id: UUID
     data: Data
@@ -65,7 +65,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
 
 SIGN_UP: Final = 10
-"""Priority of what a person waits for."""
+"""Priority of messages of a sign-up, which a person waits for."""
 BULK: Final = 0
 """Priority of everything else."""
 
@@ -81,17 +81,17 @@ def message(
     source: str | None = None,
     source_id: str | None = None,
 ) -> Message:
-    """Make a message with a fresh id (UUIDv7, RFC 9562) and the time of now.
+    """Make a message with a new id (UUIDv7, RFC 9562) and the current time.
 
     Args:
-        data: what it says.
+        data: the message's data.
         subject: the tenant's slug.
-        tenant_id: the tenant whose messages it is ordered among.
-        tenant_version: its place in that order: ``tenants.version`` as of the change it tells.
-        caused_by: the message that led to this one.
-        priority: higher goes first: `SIGN_UP` or `BULK`.
-        source: of a sign-up from outside: whose, if it is not Tenantry's own.
-        source_id: its id there.
+        tenant_id: the tenant among whose messages this one is ordered.
+        tenant_version: the place in that order: ``tenants.version`` after the change the message tells of.
+        caused_by: the id of the message that led to this one.
+        priority: `SIGN_UP` or `BULK`; higher goes first.
+        source: the CloudEvent's source, for a sign-up from outside.
+        source_id: the CloudEvent's id, for a sign-up from outside.
     """
     return Message(
         id=uuid7.uuid7(),
@@ -108,10 +108,10 @@ def message(
 
 
 def command(type_: str, payload: str | bytes) -> Command:
-    """Read a command back from its payload.
+    """Return the command in a ledger row's payload.
 
     Raises:
-        ContractError: the type is unknown, or the payload is not what the type asks for.
+        ContractError: the type is unknown, or the payload does not fit the type.
     """
     try:
         event = msgspec.json.decode(payload, type=CloudEvent)
@@ -121,7 +121,7 @@ def command(type_: str, payload: str | bytes) -> Command:
 
 
 class SignupEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """A ``tenant.signup`` from outside: CloudEvents JSON, extensions of anybody's own allowed."""
+    """A ``tenant.signup`` from outside, as a CloudEvent. Other extension attributes are ignored."""
 
     specversion: Literal["1.0"]
     id: Reference
@@ -132,10 +132,10 @@ class SignupEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def signup(body: str | bytes) -> SignupEvent:
-    """Read a sign-up from outside.
+    """Return the sign-up from outside in a message's body.
 
     Raises:
-        ContractError: it is none.
+        ContractError: the body is not a valid sign-up.
     """
     try:
         return msgspec.json.decode(body, type=SignupEvent)

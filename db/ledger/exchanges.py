@@ -1,13 +1,13 @@
-"""Channels: the exchanges and routing keys that messages go by, as flows outside know them."""
+"""Names of the broker's exchanges and routing keys, which flows outside know."""
 
 from typing import Final
 
 COMMANDS: Final = "tenantry.commands"
-"""Direct; to the provisioners, all under one key."""
+"""Direct exchange for commands to the provisioners, all with one routing key."""
 EVENTS: Final = "tenantry.events"
-"""Topic; an event's routing key is its type."""
+"""Topic exchange for events; an event's routing key is its type."""
 SIGNUP: Final = "tenantry.signup"
-"""Direct; where flows outside send their sign-ups."""
+"""Direct exchange to which flows outside send sign-ups."""
 
 COMMANDS_KEY: Final = "provisioner"
 SIGNUP_KEY: Final = "tenant.signup"

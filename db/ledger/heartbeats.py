@@ -1,4 +1,4 @@
-"""Heartbeats: what each provisioner process last said of itself."""
+"""Heartbeats: what each provisioner process last reported of itself."""
 
 import socket
 from typing import Literal
@@ -12,11 +12,11 @@ BrokerState = Literal["up", "down", "in-process"]
 
 
 class Heard(msgspec.Struct, frozen=True):
-    """The provisioners that are heard now.
+    """The provisioners whose heartbeats are recent.
 
     Args:
-        count: how many they are.
-        broker: what the best placed of them says of the broker; None if there are none.
+        count: the number of provisioners.
+        broker: the best state of the broker that one of them reports; None if there are no provisioners.
     """
 
     count: int
@@ -24,14 +24,14 @@ class Heard(msgspec.Struct, frozen=True):
 
 
 async def beat(connection: Connection, process_id: UUID, pid: int, broker: BrokerState, in_hand: int) -> None:
-    """Say that a process of this host lives.
+    """Record the heartbeat of a process on this host.
 
     Args:
-        connection: the owner's.
-        process_id: what the process calls itself.
-        pid: its number on this host.
-        broker: what it knows of the broker.
-        in_hand: commands that it has received and not settled.
+        connection: of the owner.
+        process_id: the id that the process has chosen for itself.
+        pid: the process's number on this host.
+        broker: the state of the broker, as the process sees it.
+        in_hand: the number of commands that the process has received and not settled.
     """
     await connection.execute(
         """
@@ -49,7 +49,7 @@ async def beat(connection: Connection, process_id: UUID, pid: int, broker: Broke
 
 
 async def list_pids(connection: Connection) -> dict[UUID, int]:
-    """Return the numbers of this host's processes, by what they call themselves."""
+    """Return the process numbers of this host's provisioners, by process id."""
     rows = await connection.fetch(
         "SELECT id, pid FROM shared.heartbeats WHERE host = $1", socket.gethostname()
     )
@@ -57,22 +57,22 @@ async def list_pids(connection: Connection) -> dict[UUID, int]:
 
 
 async def remove(connection: Connection, *process_ids: UUID) -> None:
-    """Forget processes: nobody counts on them any more."""
+    """Remove the heartbeats of processes that have ended."""
     await connection.execute("DELETE FROM shared.heartbeats WHERE id = ANY($1)", list(process_ids))
 
 
 async def sweep(connection: Connection, *, silent_after: float) -> None:
-    """Forget processes that have said nothing for ``silent_after`` seconds."""
+    """Remove heartbeats that are older than ``silent_after`` seconds."""
     await connection.execute(
         "DELETE FROM shared.heartbeats WHERE seen_at < now() - make_interval(secs => $1)", silent_after
     )
 
 
 async def count_in_hand(connection: Connection, *, silent_after: float) -> int:
-    """Return how many commands are in provisioners' hands.
+    """Return how many commands provisioners have received and not settled.
 
     Args:
-        connection: anybody's who may read the table.
+        connection: of a login that may read the table.
         silent_after: seconds after which a silent provisioner counts as gone.
     """
     return int(
@@ -85,10 +85,10 @@ async def count_in_hand(connection: Connection, *, silent_after: float) -> int:
 
 
 async def get_heard(connection: Connection, *, silent_after: float) -> Heard:
-    """Return what is heard of the provisioners.
+    """Return the provisioners whose heartbeats are recent.
 
     Args:
-        connection: anybody's who may read the table.
+        connection: of a login that may read the table.
         silent_after: seconds after which a silent provisioner counts as gone.
     """
     rows = await connection.fetch(

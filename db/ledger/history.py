@@ -1,4 +1,4 @@
-"""The history of one message: all that is kept of it, what led to it and what followed from it."""
+"""The history of one message: all that is kept of it, with its causes, effects and audit entries."""
 
 from datetime import datetime
 from typing import Any, Final, Literal
@@ -11,17 +11,17 @@ from db.session.connection import Connection
 
 
 class HistoryEntry(msgspec.Struct, frozen=True):
-    """Something in the life of a message.
+    """An entry in the history of a message.
 
     Args:
-        at: when.
-        what: ``cause`` (a message that led to it), ``self``, ``effect`` (one that followed from it) or
-            ``audit`` (what an operator did).
+        at: when the message was written, or the audit entry.
+        what: ``cause`` (a message that led to this one), ``self``, ``effect`` (a message that followed from
+            this one) or ``audit`` (an act of an operator).
         name: the message's type, or the audit entry's action.
-        id: the message's.
-        status: the message's, or the audit entry's outcome.
-        actor: who did it.
-        reason: why, in their words.
+        id: the message's id; None for an audit entry.
+        status: the message's status, or the audit entry's outcome.
+        actor: who acted; None for a message.
+        reason: the actor's reason, if there is one.
     """
 
     at: datetime
@@ -34,16 +34,16 @@ class HistoryEntry(msgspec.Struct, frozen=True):
 
 
 class Failed(msgspec.Struct, frozen=True):
-    """An attempt that failed.
+    """A failed attempt.
 
     Args:
-        at: when.
-        replays: how often an operator had sent the message again by then.
-        attempt: which attempt it was since.
+        at: when the attempt failed.
+        replays: how often the message had been replayed by then.
+        attempt: the number of the attempt since the last replay.
         error_class: the error's class.
-        error: its words.
-        traceback: its traceback.
-        frame: where it came up.
+        error: the error's message.
+        traceback: the error's traceback.
+        frame: where the error was raised, as ``file:line in function``.
     """
 
     at: datetime
@@ -60,10 +60,10 @@ class MessageDetail(MessageItem, frozen=True, kw_only=True):
 
     Args:
         payload: the CloudEvent.
-        raw_body: what arrived, where that was no message of ours.
-        traceback: the last failure's.
-        failures: the last 20 attempts that failed, oldest first.
-        timeline: what led to it, what it led to, and what operators did about it, oldest first.
+        raw_body: the body as it arrived, if it was not a known message.
+        traceback: the last failure's traceback.
+        failures: the last 20 failed attempts, oldest first.
+        timeline: the message's causes, effects and audit entries, oldest first.
     """
 
     tenant_id: UUID | None
@@ -87,7 +87,7 @@ _MORE: Final = ", ".join(
 
 
 async def get(connection: Connection, message_id: UUID) -> MessageDetail | None:
-    """Return one message; None if there is none of this id."""
+    """Return the message with this id and its history, or None if there is no such message."""
     row = await connection.fetchrow(f"SELECT {ITEM}, {_MORE} FROM {FROM} WHERE m.id = $1", message_id)
     if row is None:
         return None

@@ -1,4 +1,4 @@
-"""The inbox: commands from their delivery to their end, an attempt at a time."""
+"""The inbox: statements on commands from their delivery to their end."""
 
 from datetime import datetime
 from typing import Final, Literal
@@ -19,7 +19,7 @@ _COLUMNS: Final = (
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """A ledger row, as whoever handles it needs it."""
+    """A ledger row, with the columns that handling it needs."""
 
     id: UUID
     kind: MessageKind
@@ -36,7 +36,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def body(self) -> bytes:
-        """What it was written from: the payload, or what once arrived and was unknown."""
+        """The payload, or the body as it arrived if it was not a known message."""
         return self.payload.encode() if self.payload is not None else self.raw_body or b""
 
     @classmethod
@@ -49,10 +49,10 @@ class Failure(msgspec.Struct, frozen=True):
 
     Args:
         error_class: the error's class.
-        error: its words.
-        traceback: its traceback.
-        frame: where in this program it came up, as ``file:line in function``; failures that share class
-            and frame have one cause as a rule.
+        error: the error's message.
+        traceback: the error's traceback.
+        frame: where in this program the error was raised, as ``file:line in function``. Failures with the
+            same class and frame usually have the same cause.
     """
 
     error_class: str
@@ -62,9 +62,9 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 KEPT_FAILURES: Final = 20
-"""Failed attempts that are kept of a message: the last ones."""
+"""How many failed attempts of a message are kept: the last ones."""
 
-# Of the parameters $2 to $5, a failure's.
+# $2 to $5 are the fields of a `Failure`.
 _SET_FAILURE: Final = f"""
   error_class = $2, last_error = $3, traceback = $4, frame = $5,
   failures = jsonb_path_query_array(failures, '$[last - {KEPT_FAILURES - 2} to last]') || jsonb_build_object(
@@ -77,12 +77,12 @@ async def hold(connection: Connection, message_id: UUID, *, wait: int) -> None:
     """Take a message's advisory lock for the session.
 
     Args:
-        connection: outside a transaction.
-        message_id: the message's.
-        wait: milliseconds at most; at least one.
+        connection: not in a transaction.
+        message_id: the message's id.
+        wait: most milliseconds to wait; at least 1, because PostgreSQL takes 0 as no limit.
 
     Raises:
-        asyncpg.LockNotAvailableError: another session has had it all the time.
+        asyncpg.LockNotAvailableError: another session held the lock all that time.
     """
     await connection.execute(
         f"SELECT pg_advisory_lock({MESSAGE}) WHERE {WAITS_AT_MOST}",
@@ -91,16 +91,16 @@ async def hold(connection: Connection, message_id: UUID, *, wait: int) -> None:
     )
 
 
-# A retry waits for its time, whatever else is delivered of the command meanwhile.
+# A command that waits for its retry is not begun early, even if a copy of it is delivered.
 _DELIVERABLE: Final = f"{OPEN} AND (status = 'published' OR available_at <= now())"
 
 
 async def begin_attempt(connection: Connection, message_id: UUID) -> Entry | None:
-    """Count an attempt at a command. That it was delivered proves that it was published.
+    """Count an attempt at a delivered command, and mark the command published, as its delivery proves.
 
     Returns:
-        The row, its ``attempts`` including this one. None where nothing is to be done: unknown,
-        handled, parked, archived or superseded, or waiting for its time.
+        The row, whose ``attempts`` include this one. None if the command is not to be handled now: it is
+        unknown, handled, parked, archived or superseded, or it waits for its time.
     """
     row = await connection.fetchrow(
         f"""
@@ -116,9 +116,14 @@ async def begin_attempt(connection: Connection, message_id: UUID) -> Entry | Non
 
 
 async def give_back_attempt(connection: Connection, message_id: UUID, *, delay: float) -> None:
-    """Take an attempt back that did not get to work, and have the command delivered again later.
+    """Uncount an attempt that did not begin its work, and have the command delivered again later.
 
-    One that is pending already, for a retry or since a copy was put off, keeps its time.
+    A command that is pending already, for a retry or because a copy was postponed, keeps its time.
+
+    Args:
+        connection: of the owner.
+        message_id: the command's id.
+        delay: seconds until the command is due again.
     """
     await connection.execute(
         f"""
@@ -134,9 +139,10 @@ async def give_back_attempt(connection: Connection, message_id: UUID, *, delay: 
 
 
 async def postpone(connection: Connection, message_id: UUID, *, delay: float) -> None:
-    """Have an open command delivered again later, unless somebody holds its row, and so decides its fate.
+    """Have an open command delivered again after ``delay`` seconds, unless its row is locked.
 
-    One that waits for its time already goes on waiting.
+    The session that holds the row's lock decides what becomes of the command. A command that waits for its
+    time already keeps that time.
     """
     await connection.execute(
         f"""
@@ -151,12 +157,12 @@ async def postpone(connection: Connection, message_id: UUID, *, delay: float) ->
 
 
 async def lock_open(connection: Connection, message_id: UUID, *, due: bool = False) -> Entry | None:
-    """Lock a command that is still to be handled, for the transaction; None where it no longer is.
+    """Lock an open command's row until the transaction ends. Return None if the command is not open.
 
     Args:
-        connection: within the transaction.
-        message_id: the command's.
-        due: whether one that waits for its time counts as none.
+        connection: in a transaction.
+        message_id: the command's id.
+        due: if true, return None for a command that waits for its time, too.
     """
     row = await connection.fetchrow(
         f"""
@@ -172,7 +178,7 @@ async def lock_open(connection: Connection, message_id: UUID, *, due: bool = Fal
 async def mark_handled(
     connection: Connection, message_id: UUID, *, status: Literal["handled", "superseded"] = "handled"
 ) -> None:
-    """Mark a command done, in the transaction of its work."""
+    """Mark a command handled or superseded, in the transaction of its work."""
     await connection.execute(
         """
         UPDATE shared.messages
@@ -186,7 +192,10 @@ async def mark_handled(
 
 
 async def retry(connection: Connection, message_id: UUID, failure: Failure, *, delay: float) -> None:
-    """Return a command to pending after a transient failure; it waits here, where it can be seen."""
+    """Return an open command to pending after a transient failure, due in ``delay`` seconds.
+
+    The command waits in the ledger, not in the broker, so that operators can see it.
+    """
     await connection.execute(
         f"""
         UPDATE shared.messages
@@ -207,7 +216,7 @@ _MAY_BE_PARKED: Final = may_become("parked")
 
 
 async def park(connection: Connection, message_id: UUID, failure: Failure) -> bool:
-    """Park a command for an operator; false where it was no longer open."""
+    """Park a command for an operator. Return False if it cannot become parked from its state."""
     status = await connection.execute(
         f"""
         UPDATE shared.messages SET status = 'parked', leased_until = NULL, {_SET_FAILURE}
@@ -223,10 +232,10 @@ async def park(connection: Connection, message_id: UUID, failure: Failure) -> bo
 
 
 async def park_unknown(connection: Connection, body: bytes, failure: Failure) -> UUID | None:
-    """Keep a body that is no known message as a parked command of type ``unknown``, once.
+    """Keep a body that is not a known message as a parked command of type ``unknown``.
 
     Returns:
-        Its id; None where the same body is kept already.
+        The command's id, or None if the same body is kept already.
     """
     return await connection.fetchval(  # type: ignore[no-any-return]
         """
@@ -243,7 +252,7 @@ async def park_unknown(connection: Connection, body: bytes, failure: Failure) ->
 
 
 async def is_known(connection: Connection, message_id: UUID) -> bool:
-    """Say whether the ledger has a command of this id."""
+    """Return True if the ledger has a command with this id."""
     return bool(
         await connection.fetchval(
             "SELECT EXISTS (SELECT FROM shared.messages WHERE id = $1 AND kind = 'command')", message_id
@@ -252,7 +261,7 @@ async def is_known(connection: Connection, message_id: UUID) -> bool:
 
 
 async def has_open_or_replayable(connection: Connection, tenant_id: UUID, type_: str) -> bool:
-    """Say whether a tenant has a command of this type that will be handled, or that an operator can replay."""
+    """Return True if a tenant has a command of this type that is open, parked or archived."""
     return bool(
         await connection.fetchval(
             f"SELECT EXISTS (SELECT FROM shared.messages WHERE tenant_id = $1 AND type = $2 AND {_TO_COME})",

@@ -1,4 +1,4 @@
-"""The intake of sign-ups from outside: one ledger row for each (source, id), and one answer, however often."""
+"""The intake: sign-ups from outside enter the ledger once for each (source, id), however often they are sent."""
 
 from typing import Final
 from uuid import UUID
@@ -15,7 +15,7 @@ _ANSWERS: Final = [Requested.type, Rejected.type]
 
 
 async def sent_again(connection: Connection, message_id: UUID) -> bool:
-    """Say whether this is the id of a ledger row that comes back here: a retry, or an operator's replay."""
+    """Return True if this is the id of a sign-up in the ledger, delivered for a retry or a replay."""
     return bool(
         await connection.fetchval(
             "SELECT EXISTS (SELECT FROM shared.messages WHERE id = $1 AND kind = 'command' AND type = ANY($2))",
@@ -26,15 +26,16 @@ async def sent_again(connection: Connection, message_id: UUID) -> bool:
 
 
 async def admit(connection: Connection, event: SignupEvent) -> UUID | None:
-    """Write a sign-up to the ledger, once.
+    """Write a sign-up to the ledger, unless the ledger has it.
+
+    If the sign-up was handled before, its answer is published again.
 
     Args:
-        connection: within a transaction.
-        event: what arrived.
+        connection: in a transaction.
+        event: the sign-up that arrived.
 
     Returns:
-        The row that is to be worked; None where it has been, and the first answer goes out again, or where
-        it waits for an operator.
+        The id of the row to be handled. None if the row was handled, or waits for an operator.
     """
     row_id: UUID | None = await connection.fetchval(
         """
@@ -57,7 +58,7 @@ async def admit(connection: Connection, event: SignupEvent) -> UUID | None:
         event.id,
     )
     if row is None:
-        return None  # swept at this moment; it is answered long since
+        return None  # just swept, so it was answered long ago
     if row["status"] in {"handled", "superseded"}:
         await answer_again(connection, row["id"])
         return None
@@ -65,10 +66,10 @@ async def admit(connection: Connection, event: SignupEvent) -> UUID | None:
 
 
 async def settle(connection: Connection, message_id: UUID, event: SignupEvent) -> bool:
-    """Give a row its place among the sign-ups, whatever it was taken for when it arrived.
+    """Make a row a sign-up with the event's source and id, whatever its type was when it arrived.
 
     Returns:
-        False where another row has the same source and id: its answer goes out again instead.
+        False if another row has the same source and id; that row's answer is published again.
     """
     first = await connection.fetchval(
         "SELECT id FROM shared.messages WHERE source = $1 AND source_id = $2 AND id <> $3",
@@ -90,12 +91,12 @@ async def settle(connection: Connection, message_id: UUID, event: SignupEvent) -
 
 
 async def belongs_to(connection: Connection, message_id: UUID, tenant_id: UUID) -> None:
-    """Note which tenant a sign-up has made."""
+    """Record the tenant that a sign-up has made."""
     await connection.execute("UPDATE shared.messages SET tenant_id = $2 WHERE id = $1", message_id, tenant_id)
 
 
 async def answer_again(connection: Connection, message_id: UUID) -> bool:
-    """Have a sign-up's answer published again, under its own id; false where there is none yet."""
+    """Have a sign-up's answer published again with the same id. Return False if there is no answer yet."""
     await connection.execute(
         """
         UPDATE shared.messages SET status = 'pending', available_at = now(), published_at = NULL

@@ -1,4 +1,4 @@
-"""Lists of messages: filtered, newest first; and grouped by what happened to them."""
+"""Lists of messages: filtered and newest first, or grouped by type, error and place."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -18,15 +18,15 @@ from db.session.connection import Connection
 class MessageFilter(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
-    """Which messages to list; a field that is None does not narrow the list.
+    """Which messages to list. A field that is None does not narrow the list.
 
     Args:
-        status: the ledger's.
-        kind: commands or events.
-        type: such as ``tenant.provision``.
+        status: the messages' status.
+        kind: ``command`` or ``event``.
+        type: the messages' type, such as ``tenant.provision``.
         tenant: a tenant's slug.
-        error_class: what went wrong last.
-        since: written then or later.
+        error_class: the class of the messages' last error.
+        since: list messages written at this time or later.
     """
 
     status: MessageStatus | None = None
@@ -38,16 +38,16 @@ class MessageFilter(
 
     @property
     def empty(self) -> bool:
-        """Whether it narrows nothing."""
+        """Whether the filter matches all messages."""
         return self == MessageFilter()
 
     def where(self, arguments: list[Any]) -> str:
-        """Return the condition on ``shared.messages m``, its values added to ``arguments``."""
+        """Return the SQL condition on ``shared.messages m``, and append its values to ``arguments``."""
         found = [_IN[self.status]] if self.status else ["true"]
         return " AND ".join([*found, *filters.conditions(self, _CONDITIONS, arguments)])
 
 
-# As text, not as an argument: a plan for every status would read through all messages for the few that stopped.
+# As text, not as an argument: a generic plan for any status could not use the indexes on one status.
 _IN: Final = {status: f"m.status = '{status}'" for status in get_args(MessageStatus)}
 _CONDITIONS: Final = {
     "kind": "m.kind = {}",
@@ -62,12 +62,12 @@ class MessageItem(msgspec.Struct, frozen=True, kw_only=True):
     """A message, as lists show it.
 
     Args:
-        tenant: whose it is: the slug.
-        attempts: how often it was tried since it was written or replayed.
-        deliveries: how often it was handed to the broker.
-        replays: how often an operator sent it again.
-        frame: where the last failure came up.
-        caused_by: the message that led to this one.
+        tenant: the tenant's slug.
+        attempts: how many attempts there were since the message was written or last replayed.
+        deliveries: how often the message was handed to the broker.
+        replays: how often an operator replayed the message.
+        frame: where the last error was raised, as ``file:line in function``.
+        caused_by: the id of the message that led to this one.
     """
 
     id: UUID
@@ -104,10 +104,10 @@ async def list_(
     """Return messages, newest first.
 
     Args:
-        connection: anybody's who may read the ledger.
-        wanted: which.
-        limit: how many at most.
-        before: the last one of the page before.
+        connection: of a login that may read the ledger.
+        wanted: which messages.
+        limit: most messages to return.
+        before: return only messages older than the one with this id.
     """
     arguments: list[Any] = [limit, before]
     rows = await connection.fetch(
@@ -122,7 +122,7 @@ async def list_(
 
 
 async def list_by_id(connection: Connection, message_ids: Sequence[UUID]) -> list[MessageItem]:
-    """Return the messages of these ids, newest first."""
+    """Return the messages with these ids, newest first."""
     rows = await connection.fetch(
         f"SELECT {ITEM} FROM {FROM} WHERE m.id = ANY($1) ORDER BY m.id DESC", list(message_ids)
     )
@@ -130,17 +130,17 @@ async def list_by_id(connection: Connection, message_ids: Sequence[UUID]) -> lis
 
 
 class MessageGroup(msgspec.Struct, frozen=True):
-    """Messages that failed alike: one type, one class of error, raised at one place.
+    """Messages of one type whose last errors have the same class and were raised at the same place.
 
     Args:
         type: the messages' type.
         error_class: the errors' class.
-        frame: where they came up.
-        count: how many messages.
-        oldest: when the first was written.
-        newest: when the last was written.
-        sample: the id of the last.
-        error: the words of its error.
+        frame: where the errors were raised.
+        count: the number of messages.
+        oldest: when the first message was written.
+        newest: when the last message was written.
+        sample: the id of the last message.
+        error: the error of the last message.
     """
 
     type: str
@@ -156,12 +156,12 @@ class MessageGroup(msgspec.Struct, frozen=True):
 async def list_groups(
     connection: Connection, wanted: MessageFilter, *, limit: int = 100
 ) -> list[MessageGroup]:
-    """Return messages by what happened to them, the largest group first.
+    """Return groups of messages, the largest first.
 
     Args:
-        connection: anybody's who may read the ledger.
-        wanted: which messages; parked ones where it names no status.
-        limit: groups at most.
+        connection: of a login that may read the ledger.
+        wanted: which messages; parked ones if it has no status.
+        limit: most groups to return.
     """
     if wanted.status is None:
         wanted = msgspec.structs.replace(wanted, status="parked")

@@ -1,7 +1,7 @@
-"""The outbox: messages on their way from the ledger to the broker.
+"""The outbox: statements on messages that are on their way from the ledger to the broker.
 
-A claim leases rows; they are published; what was confirmed is marked. Whatever returns a row to pending
-clears its lease.
+A relay claims rows with a lease, publishes them, and marks the rows that the broker confirmed. Each
+statement that returns a published row to pending clears its lease.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,7 +22,7 @@ from db.session.locks import WAITS_AT_MOST
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
-    """A row leased for publishing. It is marked only where it is still as it was claimed."""
+    """A row leased for publishing. The row is marked only if it has not changed since it was claimed."""
 
     id: UUID
     kind: MessageKind
@@ -35,17 +35,17 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def body(self) -> bytes:
-        """What is sent: the payload, or what once arrived and was no message of ours."""
+        """What is sent: the payload, or the body as it arrived if it was not a known message."""
         return self.payload.encode() if self.payload is not None else self.raw_body or b""
 
     @property
     def signs_up(self) -> bool:
-        """Whether it goes where sign-ups from outside arrive."""
+        """Whether the message goes to the exchange for sign-ups from outside."""
         return self.type in SIGN_UPS
 
 
 async def append(connection: Connection, messages: Iterable[Message]) -> None:
-    """Write messages in the transaction of the change that they tell of."""
+    """Write messages to the ledger, in the transaction of the change that they tell of."""
     await connection.executemany(
         """
         INSERT INTO shared.messages
@@ -101,15 +101,15 @@ RETURNING m.id, m.kind, m.type, m.priority, m.payload, m.deliveries,
 
 
 async def claim(connection: Connection, *, limit: int, lease: float, in_flight: int) -> list[Claim]:
-    """Lease the rows that are due, sign-ups before bulk work, in order within each tenant.
+    """Lease rows that are due: sign-ups before bulk work, and in order within each tenant.
 
-    No commands while the provisioners are paused.
+    While the provisioners are paused, no commands are leased.
 
     Args:
-        connection: outside a transaction: the claim is committed before anything is published.
-        limit: rows of each kind at most.
-        lease: seconds until another relay may claim them.
-        in_flight: commands that may be published and not yet handled, these included.
+        connection: not in a transaction, so that the claim is committed before anything is published.
+        limit: most rows of each kind.
+        lease: seconds until another relay may claim the rows.
+        in_flight: most commands that may be published and not yet handled, these included.
     """
     rows = await connection.fetch(_CLAIM, limit, lease, in_flight)
     claims = [Claim(**dict(row)) for row in rows]
@@ -117,7 +117,7 @@ async def claim(connection: Connection, *, limit: int, lease: float, in_flight: 
 
 
 _MARK_LOCK_TIMEOUT: Final = 200
-"""Milliseconds that a mark waits for rows; another relay that looked at them is gone sooner."""
+"""Milliseconds that a mark waits for row locks. Another relay's claim locks rows for less."""
 
 _MARK: Final = f"""
 UPDATE shared.messages m SET status = 'published', published_at = now(), leased_until = NULL,
@@ -132,14 +132,14 @@ _FREE: Final = """
 
 
 async def mark_published(connection: Connection, claims: Iterable[Claim]) -> None:
-    """Mark claims that the broker confirmed, where nothing has happened to the row since.
+    """Mark claims published that the broker confirmed, if their rows have not changed since.
 
-    A row that stays locked has overtaken its mark, and is being worked on: waiting for it would hold up
-    everybody's messages for as long as a migration takes. The attempt that began has marked it.
+    A row that stays locked is passed over: an attempt at its command has begun, and has marked the row.
+    To wait for the row would hold up all messages for as long as a migration takes.
 
     Args:
-        connection: outside a transaction.
-        claims: as they were claimed.
+        connection: not in a transaction.
+        claims: the confirmed claims, as `claim` returned them.
     """
     claims = list(claims)
     rows = (
@@ -150,20 +150,20 @@ async def mark_published(connection: Connection, claims: Iterable[Claim]) -> Non
     try:
         await connection.execute(_MARK, str(_MARK_LOCK_TIMEOUT), *rows)
     except asyncpg.LockNotAvailableError:
-        await connection.execute(_MARK + _FREE, "0", *rows)  # there is nothing to wait for
+        await connection.execute(_MARK + _FREE, "0", *rows)  # SKIP LOCKED does not wait
 
 
 async def mark_unpublished(connection: Connection, claimed: Claim, *, error: str, delay: float) -> None:
-    """Put off a claim that did not reach the broker, or may not have, for ``delay`` seconds.
+    """Postpone a claim that did not reach the broker, or may not have.
 
-    Its lease is what is put off: a delivery of it is still welcome. A row that stays locked did reach the
-    broker, and is being worked on.
+    Only the lease is extended, so a delivery that did happen can still be handled. A row that stays locked
+    is left as it is: its message did reach the broker, and an attempt has begun.
 
     Args:
-        connection: outside a transaction.
-        claimed: as it was claimed.
-        error: why it did not.
-        delay: seconds until it may be claimed again.
+        connection: not in a transaction.
+        claimed: the claim, as `claim` returned it.
+        error: why the message was not published.
+        delay: seconds until the row may be claimed again.
     """
     with suppress(asyncpg.LockNotAvailableError):
         await connection.execute(
@@ -183,13 +183,13 @@ async def mark_unpublished(connection: Connection, claimed: Claim, *, error: str
 
 
 async def next_due(connection: Connection, *, looked: float) -> float | None:
-    """Return the seconds until a pending row's time comes, None where no such row is known.
+    """Return the seconds until the next pending row is due, or None if there is no such row.
 
-    A row whose time had come before the last look is none: what it still waits for notifies of its end as
-    a rule, and polling finds the rest.
+    Rows that were due before the last look do not count. They wait for something else, whose end usually
+    sends a notification; polling finds the rest.
 
     Args:
-        connection: the owner's.
+        connection: of the owner.
         looked: seconds since the last look began.
     """
     value = await connection.fetchval(
@@ -205,18 +205,18 @@ async def next_due(connection: Connection, *, looked: float) -> float | None:
 
 
 async def republish(connection: Connection, *, older_than: float, held: int) -> int:
-    """Return commands to pending that were published long ago and that nobody can still be holding.
+    """Return commands to pending that were published long ago and that the broker may have lost.
 
-    A row that is locked is being worked on.
+    Locked rows are passed over, because an attempt at them is running.
 
     Args:
-        connection: of the provisioner.
-        older_than: seconds since they were published.
-        held: messages ready in the queue and in consumers' hands; while they are as many as are in
-            flight, the broker has lost nothing.
+        connection: of the owner.
+        older_than: seconds since a command was published.
+        held: the number of messages ready in the queue and held by consumers. If it is not less than the
+            number of published commands, the broker has lost nothing, and no command is returned.
 
     Returns:
-        How many were returned.
+        The number of commands returned to pending.
     """
     status = await connection.execute(
         """
@@ -235,7 +235,7 @@ async def republish(connection: Connection, *, older_than: float, held: int) -> 
 
 
 async def send_again(connection: Connection, message_ids: Sequence[UUID]) -> None:
-    """Return messages that have come to an end to pending, with all of their attempts anew."""
+    """Return messages to pending, with no attempts counted, and count the replay."""
     await connection.execute(
         """
         UPDATE shared.messages
@@ -248,7 +248,16 @@ async def send_again(connection: Connection, message_ids: Sequence[UUID]) -> Non
 
 
 async def sweep(connection: Connection, *, days: int, limit: int = 1000) -> int:
-    """Delete handled commands and published events older than the retention time, a batch at a time."""
+    """Delete a batch of finished commands and published events that are older than the retention time.
+
+    Args:
+        connection: of the owner.
+        days: the retention time, in days.
+        limit: most messages to delete.
+
+    Returns:
+        The number of messages deleted.
+    """
     status = await connection.execute(
         """
         DELETE FROM shared.messages WHERE id IN (

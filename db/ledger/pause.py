@@ -1,6 +1,6 @@
-"""The pause: while it is on, commands are neither published nor begun; events go on.
+"""The pause: a switch that keeps commands from being published and begun. Events go on.
 
-Throwing the switch wakes whoever listens to the ledger. `db.control.provisioner` is what operators throw it by.
+Changing the switch notifies the listeners to the ledger. Operators change it with `db.control.provisioner`.
 """
 
 from datetime import datetime
@@ -13,11 +13,11 @@ from db.session.connection import Connection
 _SWITCH: Final = "provisioner.paused"
 
 IS_PAUSED: Final = f"EXISTS (SELECT FROM shared.switches WHERE name = '{_SWITCH}' AND enabled)"
-"""The SQL condition that the provisioners are paused."""
+"""SQL condition that is true while the provisioners are paused."""
 
 
 class Pause(msgspec.Struct, frozen=True):
-    """Whether the provisioners are paused, and who changed that last, when and why."""
+    """Whether the provisioners are paused, and who changed the switch last, when and why."""
 
     paused: bool = False
     reason: str | None = None
@@ -26,7 +26,7 @@ class Pause(msgspec.Struct, frozen=True):
 
 
 async def get(connection: Connection) -> Pause:
-    """Return whether the provisioners are paused, and since when; they are not if nobody ever paused them."""
+    """Return the state of the switch. If it was never changed, the provisioners are not paused."""
     row = await connection.fetchrow(
         "SELECT enabled, reason, changed_by, changed_at FROM shared.switches WHERE name = $1", _SWITCH
     )
@@ -34,12 +34,12 @@ async def get(connection: Connection) -> Pause:
 
 
 async def is_paused(connection: Connection) -> bool:
-    """Say whether the provisioners are paused."""
+    """Return True if the provisioners are paused."""
     return bool(await connection.fetchval(f"SELECT {IS_PAUSED}"))
 
 
 async def change(connection: Connection, *, paused: bool, reason: str | None, changed_by: str) -> Pause:
-    """Pause the provisioners, or let them go on, in the caller's transaction."""
+    """Pause or resume the provisioners, in the caller's transaction."""
     row = await connection.fetchrow(
         """
         INSERT INTO shared.switches (name, enabled, reason, changed_by) VALUES ($1, $2, $3, $4)

@@ -1,6 +1,6 @@
-"""States of messages, and which may follow which. Every statement that changes one takes its condition here.
+"""States of messages, the transitions between them, and SQL conditions for both.
 
-A delivery may overtake the mark of its publication, so ``pending`` may become ``handled``.
+A delivery may arrive before its message is marked published, so ``pending`` may become ``handled``.
 """
 
 from collections.abc import Collection
@@ -11,7 +11,7 @@ MessageStatus = Literal["pending", "published", "handled", "parked", "archived",
 
 COMMANDS: Final[dict[MessageStatus, frozenset[MessageStatus]]] = {
     "pending": frozenset({"published", "handled", "parked", "superseded"}),
-    # Pending again: for a retry, or since the broker has lost it.
+    # Pending again for a retry, or because the broker has lost it.
     "published": frozenset({"pending", "handled", "parked", "superseded"}),
     "handled": frozenset({"pending"}),
     "parked": frozenset({"pending", "archived"}),
@@ -24,28 +24,28 @@ EVENTS: Final[dict[MessageStatus, frozenset[MessageStatus]]] = {
 }
 
 IN_FLIGHT: Final = frozenset[MessageStatus]({"pending", "published"})
-"""States of commands that have not come to an end."""
+"""States of open commands."""
 
 
 def condition(kind: MessageKind, statuses: Collection[MessageStatus], *, table: str = "") -> str:
     """Return the SQL condition that a message is of this kind and in one of these states.
 
     Args:
-        kind: commands or events.
+        kind: ``command`` or ``event``.
         statuses: the states.
-        table: the name of ``shared.messages`` in the statement, with its dot.
+        table: the alias of ``shared.messages`` in the statement, with a dot, if the statement has one.
     """
     listed = ", ".join(f"'{status}'" for status in sorted(statuses))
     return f"{table}kind = '{kind}' AND {table}status IN ({listed})"
 
 
 def may_become(status: MessageStatus) -> str:
-    """Return the SQL condition that a command may go to ``status`` from where it is."""
+    """Return the SQL condition that a command is in a state from which it may become ``status``."""
     return condition("command", [before for before, after in COMMANDS.items() if status in after])
 
 
 OPEN: Final = condition("command", IN_FLIGHT)
-"""The SQL condition that a command has not come to an end."""
+"""SQL condition that a command is open: pending or published."""
 
 REPLAYABLE: Final = (
     "("
@@ -61,4 +61,4 @@ REPLAYABLE: Final = (
     )
     + ")"
 )
-"""The SQL condition that message ``m`` has come to an end and may be sent again."""
+"""SQL condition that message ``m`` can be replayed: it has come to an end and is not superseded."""
