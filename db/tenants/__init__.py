@@ -1,1 +1,1 @@
-"""Tenants: the registry, sign-up, tokens and people."""
+"""Tenants: the registry, sign-up, hosts, tokens and people."""

@@ -1,4 +1,4 @@
-"""Claims: the first key of a tenant, for the flow that signed it up by an event and sent the hash of a secret."""
+"""The claim of a tenant's first key, with the secret whose hash came with the tenant's sign-up."""
 
 import hmac
 from typing import Final
@@ -13,25 +13,25 @@ _NO_HASH: Final = bytes(32)
 
 
 async def claim(connection: Connection, slug: str, claim_hash: bytes, by: By) -> Token | None:
-    """Make the first key of a tenant for whoever has the secret of its sign-up; it works once.
+    """Make the first key of a tenant, if the secret is that of the tenant's sign-up. This works once.
 
     Args:
-        connection: within a transaction.
-        slug: the tenant's.
+        connection: in a transaction.
+        slug: the tenant's slug.
         claim_hash: the SHA-256 of the secret.
-        by: who claims it.
+        by: who claims the key.
 
     Returns:
-        The key; None if there is nothing to claim, or not with this secret.
+        The key, or None if the tenant has no key to claim or the secret is wrong.
     """
     row = await connection.fetchrow(
         """
         SELECT id, claim_hash FROM shared.tenants
         WHERE slug = $1 AND status NOT IN ('deleted', 'purging', 'purged')
         """,
-        names.get_slug(slug) or "",  # looked up all the same, in the time that a known one takes
+        names.get_slug(slug) or "",  # query even for an invalid slug, so that it takes the same time
     )
-    # Compared against a dummy on a miss, so that both take the same time.
+    # Without a row, compare with a dummy, so that both cases take the same time.
     matches = hmac.compare_digest((row and row["claim_hash"]) or _NO_HASH, claim_hash)
     if row is None or not matches:
         return None

@@ -1,4 +1,4 @@
-"""Hosts: host names that lead to a tenant. ``names.host`` is what makes one of a text."""
+"""Hosts: the host names that lead to tenants, as ``names.host`` returns them."""
 
 from uuid import UUID
 
@@ -7,7 +7,7 @@ from db.session.connection import Connection
 
 
 async def get_tenant(connection: Connection, host: str) -> UUID | None:
-    """Return the id of the tenant that a host leads to."""
+    """Return the id of the tenant that a host leads to, or None if it leads to no tenant."""
     return await connection.fetchval(  # type: ignore[no-any-return]
         "SELECT tenant_id FROM shared.tenant_hosts WHERE host = $1", host
     )
@@ -22,10 +22,10 @@ async def list_(connection: Connection, tenant_id: UUID) -> list[str]:
 
 
 async def add(connection: Connection, tenant_id: UUID, host: str) -> bool:
-    """Lead a host to a tenant, in the caller's transaction; return False if it does already.
+    """Add a host to a tenant, in the caller's transaction. Return False if the tenant has it already.
 
     Raises:
-        TakenError: it leads to another tenant.
+        TakenError: the host leads to another tenant.
     """
     added = await connection.fetchval(
         "INSERT INTO shared.tenant_hosts (host, tenant_id) VALUES ($1, $2)"
@@ -39,7 +39,7 @@ async def add(connection: Connection, tenant_id: UUID, host: str) -> bool:
 
 
 async def remove(connection: Connection, tenant_id: UUID, host: str) -> bool:
-    """Lead a host nowhere again, in the caller's transaction; return False if it did not lead to the tenant."""
+    """Remove a host from a tenant, in the caller's transaction. Return False if the tenant did not have it."""
     removed = await connection.fetchval(
         "DELETE FROM shared.tenant_hosts WHERE host = $1 AND tenant_id = $2 RETURNING host", host, tenant_id
     )

@@ -1,7 +1,7 @@
-"""Idempotency: a sign-up that is sent again under its ``Idempotency-Key`` is answered, not done, again.
+"""Idempotency keys: a sign-up repeated with the same ``Idempotency-Key`` is answered, but not done, again.
 
-The key is random and known to the client alone. Its SHA-256 is kept, and the body's HMAC under the key
-itself, so that whoever reads the table can try out neither bodies nor the passwords in them.
+The key is random and known to the client only. The table holds its SHA-256, and the body's HMAC with the
+key as the secret, so that a reader of the table cannot guess bodies, or the passwords in them.
 """
 
 import hashlib
@@ -17,37 +17,37 @@ from db.tenants.tokens import Token
 
 
 class IdempotencyMismatchError(TenantryError):
-    """The key came with another body the first time."""
+    """The idempotency key was first sent with another body."""
 
     kind = "idempotency-mismatch"
 
 
 class Request(msgspec.Struct, frozen=True):
-    """A request under a key, as far as it is kept."""
+    """The hashes that are kept of a request with an idempotency key."""
 
     key_hash: bytes
     body_hash: bytes
 
     @classmethod
     def of(cls, key: str, body: msgspec.Struct) -> "Request":
-        """Return what is kept of a key and the body that came with it."""
+        """Return the hashes of a key and the body that came with it."""
         secret = key.encode()
         said = msgspec.json.encode(body, order="deterministic")
         return Request(hashlib.sha256(secret).digest(), hmac.digest(secret, said, "sha256"))
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """How a request was answered the first time: whom it signed up, and the id of the key that it showed."""
+    """The first answer to a request: the tenant that was signed up, and the id of the key that was shown."""
 
     tenant_id: UUID
     token_id: str
 
 
 async def remember(connection: Connection, request: Request, tenant_id: UUID, token_id: str) -> None:
-    """Keep a sign-up's answer, in its transaction.
+    """Keep the answer to a sign-up, in the transaction of the sign-up.
 
     Raises:
-        asyncpg.UniqueViolationError: the same key was answered meanwhile.
+        asyncpg.UniqueViolationError: a request with the same idempotency key was answered meanwhile.
     """
     await connection.execute(
         """
@@ -62,14 +62,14 @@ async def remember(connection: Connection, request: Request, tenant_id: UUID, to
 
 
 async def get(connection: Connection, request: Request) -> Answer | None:
-    """Return how a request was answered before; None if it is new.
+    """Return the first answer to a request, or None if the request is new.
 
     Args:
-        connection: within a transaction, which locks the answer.
-        request: as it came now.
+        connection: in a transaction, for which the answer's row is locked.
+        request: the hashes of the request as it was sent now.
 
     Raises:
-        IdempotencyMismatchError: it came with another body the first time.
+        IdempotencyMismatchError: the idempotency key was first sent with another body.
     """
     row = await connection.fetchrow(
         "SELECT body_hash, tenant_id, token_id FROM shared.idempotency_keys WHERE key_hash = $1 FOR UPDATE",
@@ -83,7 +83,7 @@ async def get(connection: Connection, request: Request) -> Answer | None:
 
 
 async def exchange(connection: Connection, request: Request, before: Answer) -> Token | None:
-    """Put a fresh key in the place of the one that was shown, if nobody has used that; else return None."""
+    """Replace the key that was shown with a new one. Return None if the shown key was used or revoked."""
     if not await tokens.revoke_unused(connection, before.token_id):
         return None
     key = await keys.add_first(connection, before.tenant_id)
@@ -94,7 +94,7 @@ async def exchange(connection: Connection, request: Request, before: Answer) -> 
 
 
 async def sweep(connection: Connection, *, days: int) -> int:
-    """Forget answers older than ``days``; return how many."""
+    """Delete answers older than ``days``, and return how many were deleted."""
     status = await connection.execute(
         "DELETE FROM shared.idempotency_keys WHERE created_at < now() - make_interval(days => $1)", days
     )

@@ -1,4 +1,4 @@
-"""Keys: the tokens that are listed by name, tenants' API keys and operators' tokens. Log-ins are not."""
+"""Keys: tenants' API keys and operators' tokens, which are listed by name. Log-ins are not keys."""
 
 from datetime import datetime
 from typing import Final
@@ -12,7 +12,7 @@ from db.tenants.tokens import Token
 
 
 class Key(msgspec.Struct, frozen=True):
-    """A key, without its secret. ``last_used_at`` is true to a minute or so."""
+    """A key, without its secret. ``last_used_at`` may be about a minute behind."""
 
     id: str
     name: str
@@ -27,7 +27,7 @@ _COLUMNS: Final = ", ".join(Key.__struct_fields__)
 
 
 async def add_first(connection: Connection, tenant_id: UUID) -> Token:
-    """Make the key that a tenant starts with, which may do everything, in the caller's transaction."""
+    """Make a tenant's first key, with all permissions, in the caller's transaction."""
     key = tokens.mint("tenant")
     await tokens.store(connection, key, name="first key", tenant_id=tenant_id, scopes=permissions.ALL)
     return key
@@ -51,10 +51,10 @@ async def list_unrevoked(
     """Return keys of a tenant that have not been revoked, oldest first.
 
     Args:
-        connection: anybody's who may read the table.
-        tenant_id: the tenant.
-        limit: keys at most.
-        after: when a key was made, and its id: only those that follow it.
+        connection: of a login that may read the table.
+        tenant_id: the tenant's id.
+        limit: most keys to return.
+        after: the ``created_at`` and id of a key; return only keys that follow it.
     """
     rows = await connection.fetch(
         f"""
@@ -71,7 +71,7 @@ async def list_unrevoked(
 
 
 async def count_live(connection: Connection, tenant_id: UUID) -> int:
-    """Return how many of a tenant's keys open something now."""
+    """Return how many of a tenant's keys are neither revoked nor expired."""
     return int(
         await connection.fetchval(
             """
@@ -93,7 +93,7 @@ async def list_operators(connection: Connection) -> list[Key]:
 
 
 async def get_operator(connection: Connection, token_id: str) -> Key | None:
-    """Return an operator's token, live or not."""
+    """Return an operator's token, revoked or not, or None if there is no such token."""
     row = await connection.fetchrow(
         f"SELECT {_COLUMNS} FROM shared.access_tokens WHERE id = $1 AND kind = 'operator'", token_id
     )

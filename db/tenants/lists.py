@@ -8,7 +8,7 @@ from db.session.connection import Connection
 from db.tenants.registry import COLUMNS, Tenant
 
 Place = tuple[str, UUID]
-"""A tenant's place in lists: its slug and id."""
+"""A tenant's place in a list: its slug and id."""
 
 
 async def list_(
@@ -22,11 +22,11 @@ async def list_(
     """Return tenants, in the order of their slugs.
 
     Args:
-        connection: anybody's who may read the registry.
-        conditions: SQL conditions that all of them fulfil.
+        connection: of a login that may read the registry.
+        conditions: SQL conditions that the tenants must fulfil.
         arguments: the conditions' values.
-        limit: tenants at most; all, by default.
-        after: slug and id of a tenant: only those that follow it.
+        limit: most tenants to return; all by default.
+        after: the place of a tenant; return only tenants that follow it.
     """
     where, values = list(conditions) or ["true"], [*arguments, limit]
     bound = f"${len(values)}"
@@ -44,8 +44,8 @@ async def list_with_schema(connection: Connection, slug: str | None = None) -> l
     """Return the tenants that have a schema, in the order of their slugs.
 
     Args:
-        connection: the owner's.
-        slug: only the tenant that has it, if it is given.
+        connection: of the owner.
+        slug: if given, return only the tenant with this slug.
     """
     rows = await connection.fetch(
         f"""
@@ -59,6 +59,6 @@ async def list_with_schema(connection: Connection, slug: str | None = None) -> l
 
 
 async def count_by_status(connection: Connection) -> dict[str, int]:
-    """Return how many tenants are in each state; states without any are left out."""
+    """Return the number of tenants in each state. States without tenants are left out."""
     rows = await connection.fetch("SELECT status, count(*) AS count FROM shared.tenants GROUP BY status")
     return {row["status"]: row["count"] for row in rows}

@@ -1,6 +1,6 @@
-"""People: whose e-mail belongs to which tenant, and administrators who wait for their tenant's schema.
+"""People: which tenant an e-mail belongs to, and administrators who wait for their tenant's schema.
 
-An e-mail is one person in one tenant. The table ``shared_users`` follows the tenants' tables of users.
+An e-mail belongs to one person in one tenant. The table ``shared_users`` mirrors the tenants' tables of users.
 """
 
 from uuid import UUID
@@ -13,7 +13,7 @@ from db.session.connection import Connection
 
 
 class Administrator(msgspec.Struct, frozen=True, kw_only=True):
-    """The first user of a tenant. ``password_hash`` is argon2's; the password itself never comes here."""
+    """The first user of a tenant. ``password_hash`` is an argon2 hash; the password itself is never stored."""
 
     email: str
     first_name: str | None = None
@@ -22,17 +22,17 @@ class Administrator(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def get_tenant(connection: Connection, email: str) -> UUID | None:
-    """Return the id of the tenant that an e-mail belongs to."""
+    """Return the id of the tenant that an e-mail belongs to, or None if it belongs to no tenant."""
     return await connection.fetchval(  # type: ignore[no-any-return]
         "SELECT tenant_id FROM shared.shared_users WHERE email = $1", email
     )
 
 
 async def add(connection: Connection, tenant_id: UUID, email: str, *, is_active: bool) -> None:
-    """Give an e-mail to a tenant, in the caller's transaction.
+    """Add an e-mail to a tenant, in the caller's transaction.
 
     Raises:
-        TakenError: it belongs to somebody already.
+        TakenError: the e-mail belongs to somebody already.
     """
     try:
         await connection.execute(
@@ -48,13 +48,13 @@ async def add(connection: Connection, tenant_id: UUID, email: str, *, is_active:
 async def change(
     connection: Connection, tenant_id: UUID, email_before: str, *, email: str, is_active: bool
 ) -> None:
-    """Bring an entry in line with a changed user, in the caller's transaction.
+    """Update the entry of a user that has changed, in the caller's transaction.
 
     Args:
-        connection: within the transaction of the change.
-        tenant_id: the user's tenant.
-        email_before: the user's e-mail until now.
-        email: the user's e-mail from now on.
+        connection: in the transaction of the change.
+        tenant_id: the id of the user's tenant.
+        email_before: the user's e-mail before the change.
+        email: the user's e-mail after the change.
         is_active: whether the user may log in.
 
     Raises:
@@ -76,14 +76,14 @@ async def change(
 
 
 async def remove(connection: Connection, tenant_id: UUID, email: str) -> None:
-    """Free a tenant's e-mail, in the caller's transaction."""
+    """Remove an e-mail from a tenant, in the caller's transaction. Another tenant may use it then."""
     await connection.execute(
         "DELETE FROM shared.shared_users WHERE email = $1 AND tenant_id = $2", email, tenant_id
     )
 
 
 async def reserve(connection: Connection, tenant_id: UUID, administrator: Administrator) -> None:
-    """Keep a sign-up's administrator, and the e-mail inactive, until the tenant has its schema.
+    """Keep a sign-up's administrator until the tenant has its schema. Until then, the e-mail is inactive.
 
     Raises:
         TakenError: the e-mail belongs to somebody already.
@@ -103,7 +103,7 @@ async def reserve(connection: Connection, tenant_id: UUID, administrator: Admini
 
 
 async def get_waiting_hash(connection: Connection, tenant_id: UUID, email: str) -> str | None:
-    """Return the password hash of an administrator who still waits, if there is one of this e-mail."""
+    """Return the password hash of the waiting administrator with this e-mail, or None."""
     return await connection.fetchval(  # type: ignore[no-any-return]
         "SELECT password_hash FROM shared.pending_admins WHERE tenant_id = $1 AND email = $2",
         tenant_id,
@@ -112,11 +112,11 @@ async def get_waiting_hash(connection: Connection, tenant_id: UUID, email: str) 
 
 
 async def take_waiting(connection: Connection, tenant_id: UUID) -> Administrator | None:
-    """Return the administrator who waits, and keep nothing; the e-mail is active from now on.
+    """Remove and return a tenant's waiting administrator, or return None. The e-mail becomes active.
 
     Args:
-        connection: within the transaction that makes the user, so that the hash is gone with its commit.
-        tenant_id: the tenant.
+        connection: in the transaction that makes the user, so that the hash is deleted when the user exists.
+        tenant_id: the tenant's id.
     """
     row = await connection.fetchrow(
         """

@@ -1,4 +1,4 @@
-"""The registry: which tenants there are, and the one function that changes what state they are in."""
+"""The registry: which tenants there are, and `transition`, the only function that changes their state."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -20,11 +20,11 @@ from db.session.connection import Connection
 from db.tenants.states import TRANSITIONS, TenantStatus
 
 NOBODY: Final = UUID(int=0)
-"""The id of no tenant, to look up what is not there in the time that what is there takes."""
+"""The id of no tenant, so that a failed look-up takes the same time as a successful one."""
 
 
 class Tenant(msgspec.Struct, frozen=True, kw_only=True):
-    """A tenant, as the registry knows it."""
+    """A tenant, as it is in the registry."""
 
     id: UUID
     slug: str
@@ -48,25 +48,25 @@ COLUMNS: Final = ", ".join(Tenant.__struct_fields__)
 
 
 class IllegalTransitionError(WrongStateError):
-    """The tenant is not in a state from which it can go where it was sent."""
+    """The tenant cannot go from its state to the new one."""
 
     def __init__(self, tenant: Tenant, to: TenantStatus) -> None:
         super().__init__(f"{tenant.slug} is {tenant.status}, and cannot become {to}")
 
 
 async def get(connection: Connection, tenant_id: UUID) -> Tenant | None:
-    """Return the tenant of this id, whatever its state."""
+    """Return the tenant with this id, whatever its state, or None if there is no such tenant."""
     row = await connection.fetchrow(f"SELECT {COLUMNS} FROM shared.tenants WHERE id = $1", tenant_id)
     return Tenant.of(row) if row else None
 
 
 async def get_named(connection: Connection, slug: str) -> Tenant | None:
-    """Return the tenant that has ``slug`` now, folded; a purged one no longer has it."""
+    """Return the tenant that has ``slug``, in any case, or None. A purged tenant has no slug any more."""
     return await _named(connection, slug, "")
 
 
 async def lock(connection: Connection, tenant_id: UUID) -> Tenant | None:
-    """Return the tenant, its row locked for the transaction against other transitions."""
+    """Return the tenant with this id, or None, and lock its row until the transaction ends."""
     row = await connection.fetchrow(
         f"SELECT {COLUMNS} FROM shared.tenants WHERE id = $1 FOR NO KEY UPDATE", tenant_id
     )
@@ -74,7 +74,7 @@ async def lock(connection: Connection, tenant_id: UUID) -> Tenant | None:
 
 
 async def lock_named(connection: Connection, slug: str) -> Tenant | None:
-    """Return the tenant that has ``slug`` now, locked as `lock` does."""
+    """Return the tenant that has ``slug``, or None. Lock its row as `lock` does."""
     return await _named(connection, slug, "FOR NO KEY UPDATE")
 
 
@@ -92,10 +92,10 @@ async def add(connection: Connection, slug: str, name: str, claim_hash: bytes | 
     """Register a tenant, in the caller's transaction.
 
     Args:
-        connection: within a transaction.
-        slug: as `names.slug` returned it.
-        name: what people call it.
-        claim_hash: the SHA-256 of the secret that its first key is claimed with, if there is one.
+        connection: in a transaction.
+        slug: a slug that `names.slug` returned.
+        name: the tenant's name, for people.
+        claim_hash: the SHA-256 of the secret with which the first key is claimed, if there is one.
 
     Raises:
         TakenError: another tenant has the slug.
@@ -124,19 +124,19 @@ async def transition(
     *,
     purge_after: datetime | None = None,
 ) -> Tenant:
-    """Move a locked tenant to the state ``to`` and its next version.
+    """Move a locked tenant to the state ``to`` and its next version, and return it.
 
-    Every change of ``tenants.status`` goes through here; the event that tells of it, if there is one,
-    is for the caller to write with `tell` in the same transaction.
+    Every change of ``tenants.status`` goes through this function. The caller writes the event that tells
+    of the change, if there is one, with `tell` in the same transaction.
 
     Args:
-        connection: within the transaction that locked the tenant.
-        tenant: as `lock` returned it.
-        to: where it goes.
-        purge_after: for ``deleted``: until when it can be restored.
+        connection: in the transaction that locked the tenant.
+        tenant: the tenant, as `lock` returned it.
+        to: the new state.
+        purge_after: for ``deleted``, the time until which the tenant can be restored.
 
     Raises:
-        IllegalTransitionError: it cannot go there from where it is.
+        IllegalTransitionError: the tenant cannot go from its state to ``to``.
     """
     restoring = tenant.status == "deleted" and to != "purging"
     if to not in TRANSITIONS[tenant.status] or (restoring and to != tenant.status_before):
@@ -158,7 +158,7 @@ async def transition(
 
 
 async def touch(connection: Connection, tenant: Tenant) -> Tenant:
-    """Move a locked tenant to its next version, its state unchanged."""
+    """Move a locked tenant to its next version without a change of state, and return it."""
     row = await connection.fetchrow(
         f"""
         UPDATE shared.tenants SET version = version + 1, updated_at = now() WHERE id = $1
@@ -173,12 +173,14 @@ async def touch(connection: Connection, tenant: Tenant) -> Tenant:
 async def touch_behind(
     connection: Connection, statuses: Collection[TenantStatus], older: Sequence[str], revision: str
 ) -> list[Tenant]:
-    """Lock all tenants that are behind a revision, and not asked to go there already; move each to its next version.
+    """Lock the tenants that are behind a revision, and move each to its next version.
+
+    Tenants with an open command to migrate to the revision are left out.
 
     Args:
-        connection: within a transaction.
-        statuses: states that they must be in.
-        older: the revisions before it.
+        connection: in a transaction.
+        statuses: the states of tenants to include.
+        older: the revisions before ``revision``.
         revision: the revision.
     """
     rows = await connection.fetch(
@@ -202,13 +204,13 @@ async def touch_behind(
 
 
 async def rename(connection: Connection, tenant: Tenant, *, slug: str, name: str) -> Tenant:
-    """Give a locked tenant another slug or name, and its next version.
+    """Give a locked tenant another slug or name, move it to its next version, and return it.
 
     Args:
-        connection: within the transaction that locked the tenant.
-        tenant: as `lock` returned it.
-        slug: as `names.slug` returned it.
-        name: what people call it.
+        connection: in the transaction that locked the tenant.
+        tenant: the tenant, as `lock` returned it.
+        slug: a slug that `names.slug` returned.
+        name: the tenant's name, for people.
 
     Raises:
         TakenError: another tenant has the slug.
@@ -232,13 +234,13 @@ async def rename(connection: Connection, tenant: Tenant, *, slug: str, name: str
 async def record_revision(
     connection: Connection, tenant_id: UUID, revision: str | None, compatible_from: str | None
 ) -> None:
-    """Write down which revision a tenant's schema is at, in the transaction of the migration.
+    """Record the revision of a tenant's schema, in the transaction of the migration.
 
     Args:
-        connection: the owner's.
-        tenant_id: the tenant.
-        revision: the revision; None for a schema before the first.
-        compatible_from: the oldest revision whose code still works with it.
+        connection: of the owner.
+        tenant_id: the tenant's id.
+        revision: the revision; None if the schema is before the first revision.
+        compatible_from: the oldest revision whose code still works with the schema.
     """
     await connection.execute(
         "UPDATE shared.tenants SET revision = $2, compatible_from = $3, updated_at = now() WHERE id = $1",
@@ -249,12 +251,12 @@ async def record_revision(
 
 
 def about(tenant: Tenant, data: Data, **more: Any) -> Message:
-    """Make a message about a tenant, in its place among the tenant's messages."""
+    """Make a message about a tenant, ordered by the tenant's version. ``more`` goes to `envelope.message`."""
     return message(data, subject=tenant.slug, tenant_id=tenant.id, tenant_version=tenant.version, **more)
 
 
 async def tell(connection: Connection, tenant: Tenant, data: Data, **more: Any) -> Message:
-    """Write a message about a tenant to the ledger, in the caller's transaction."""
+    """Write a message about a tenant to the ledger, in the caller's transaction, and return the message."""
     made = about(tenant, data, **more)
     await outbox.append(connection, [made])
     return made

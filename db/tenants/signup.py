@@ -1,4 +1,4 @@
-"""Sign-up: the registry's row, the first key, the two messages and the audit's entry, in one transaction."""
+"""Sign-up: a tenant's registry row, first key, two messages and audit entry, written in one transaction."""
 
 from uuid import UUID
 
@@ -17,15 +17,15 @@ from db.tenants.tokens import Token
 
 
 class SignUp(msgspec.Struct, frozen=True, kw_only=True):
-    """A sign-up whose names are known to be usable; made by `checked`.
+    """A sign-up whose names are valid. Made by `checked`.
 
     Args:
-        name: what people call the tenant.
-        slug: what machines call it.
-        host: a host name that shall lead to it.
-        administrator: its first user.
-        claim_hash: the SHA-256 of a secret that its first key will be claimed with, once; without it, the
-            key is made now.
+        name: the tenant's name, for people.
+        slug: the tenant's name, for machines.
+        host: a host name that will lead to the tenant.
+        administrator: the tenant's first user.
+        claim_hash: the SHA-256 of the secret with which the first key will be claimed, once. If None, the
+            key is made at sign-up.
     """
 
     name: str
@@ -43,10 +43,10 @@ def checked(
     administrator: Administrator | None = None,
     claim_hash: bytes | None = None,
 ) -> SignUp:
-    """Return a sign-up; without a slug, one is made from the name.
+    """Return a sign-up with valid names. If there is no slug, make one from the name.
 
     Raises:
-        InvalidNameError: slug or host cannot be used, or no slug can be made from the name.
+        InvalidNameError: the slug or host cannot be used, or no slug can be made from the name.
     """
     return SignUp(
         name=name,
@@ -58,12 +58,12 @@ def checked(
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """The message by which a tenant was signed up from outside.
+    """The message that asked for a sign-up from outside.
 
     Args:
-        message_id: its ledger row.
-        source: its CloudEvent's source.
-        source_id: its CloudEvent's id.
+        message_id: the id of the message's ledger row.
+        source: the CloudEvent's source.
+        source_id: the CloudEvent's id.
     """
 
     message_id: UUID
@@ -72,10 +72,10 @@ class Origin(msgspec.Struct, frozen=True):
 
 
 class SignedUp(msgspec.Struct, frozen=True):
-    """A tenant that is signed up, and its key, which is shown once.
+    """A tenant that was signed up, and its first key, which is shown once.
 
-    ``key`` is None where it is made later; or, for a repeated request, where the first one was used, revoked
-    or claimed, so that whoever sends it again has it or can do without.
+    ``key`` is None if the key is made later. For a repeated request, it is also None if the first key was
+    used or revoked.
     """
 
     tenant: Tenant
@@ -93,16 +93,16 @@ async def sign_up(
     """Register a tenant, and ask for it to be provisioned.
 
     Args:
-        connection: within a transaction.
-        wanted: what to sign up.
-        by: who does it.
-        origin: the message that asked for it. Nobody would see a key that is made now, so none is: without
-            a claim, an operator makes one.
-        once: the request's idempotency key; `repeat` answers the same request when it comes again.
+        connection: in a transaction.
+        wanted: the sign-up.
+        by: who signs the tenant up.
+        origin: the message that asked for the sign-up, if it came from outside. Then no key is made, because
+            nobody would see it: the key is claimed, or an operator makes one.
+        once: the request's idempotency key and body; `repeat` answers the request if it is sent again.
 
     Raises:
-        TakenError: slug, host or e-mail is somebody's.
-        asyncpg.UniqueViolationError: a request with the same idempotency key is being done at this moment.
+        TakenError: the slug, host or e-mail belongs to somebody already.
+        asyncpg.UniqueViolationError: a request with the same idempotency key was done meanwhile.
     """
     tenant = await registry.add(connection, wanted.slug, wanted.name, wanted.claim_hash)
     if wanted.host is not None:
@@ -127,17 +127,17 @@ async def sign_up(
 
 
 async def repeat(connection: Connection, once: idempotency.Request, by: By) -> SignedUp | None:
-    """Answer a sign-up that was done before under the same idempotency key; return None if it is new.
+    """Answer a sign-up that was done before with the same idempotency key. Return None if it is new.
 
-    While its first key has not been used, a fresh one takes its place.
+    If the first key has not been used or revoked, a new key replaces it.
 
     Args:
-        connection: within a transaction.
+        connection: in a transaction.
         once: the request's idempotency key and body.
-        by: who sends it.
+        by: who sends the request.
 
     Raises:
-        IdempotencyMismatchError: it came with another body the first time.
+        IdempotencyMismatchError: the idempotency key was first sent with another body.
     """
     before = await idempotency.get(connection, once)
     if before is None:

@@ -1,4 +1,4 @@
-"""States of tenants, and which may follow which."""
+"""States of tenants, and the transitions between them."""
 
 from typing import Final, Literal
 
@@ -12,17 +12,17 @@ TRANSITIONS: Final[dict[TenantStatus, frozenset[TenantStatus]]] = {
     "failed": frozenset({"provisioning", "deleted"}),
     "active": frozenset({"suspended", "deleted"}),
     "suspended": frozenset({"active", "deleted"}),
-    # A deleted tenant goes back to what it was.
+    # A deleted tenant can only be restored to the state it was in before.
     "deleted": frozenset({"pending", "failed", "active", "suspended", "purging"}),
     "purging": frozenset({"purged"}),
     "purged": frozenset(),
 }
 
 LIVE: Final = frozenset[TenantStatus]({"pending", "provisioning", "active", "failed", "suspended"})
-"""States of a tenant that is there for its clients, or will be."""
+"""States of tenants that exist for their clients, or will."""
 
 GONE: Final = frozenset[TenantStatus]({"deleted", "purging", "purged"})
-"""States of a tenant that its clients are told nothing of."""
+"""States of tenants that look unknown to their clients."""
 
 MIGRATABLE: Final = frozenset[TenantStatus]({"active", "suspended"})
-"""States of tenants that have a schema, and are not on their way out."""
+"""States of tenants that have a schema and are not deleted."""

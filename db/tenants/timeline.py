@@ -1,4 +1,4 @@
-"""The timeline: what has happened to a tenant, as the ledger tells it."""
+"""The timeline: what has happened to a tenant, according to the ledger."""
 
 from datetime import datetime
 from uuid import UUID
@@ -14,10 +14,10 @@ class Step(msgspec.Struct, frozen=True):
     Args:
         type: the message's type.
         kind: ``command`` or ``event``.
-        status: the ledger's.
-        at: when it was handled or published, or else written.
-        attempts: how often a command was tried.
-        error_class: what kept it from being handled, where something did.
+        status: the message's status.
+        at: when the message was handled, or else published, or else written.
+        attempts: the number of attempts at a command.
+        error_class: the class of the last error, if there was one.
     """
 
     type: str
@@ -32,9 +32,9 @@ async def list_steps(connection: Connection, tenant_id: UUID, *, limit: int = 10
     """Return a tenant's newest steps, oldest first.
 
     Args:
-        connection: anybody's who may read the ledger.
-        tenant_id: whose.
-        limit: steps at most.
+        connection: of a login that may read the ledger.
+        tenant_id: the tenant's id.
+        limit: most steps to return.
     """
     rows = await connection.fetch(
         """

@@ -1,8 +1,8 @@
-"""Access tokens: ``tnt_`` (a tenant's key), ``usr_`` (a log-in) and ``opr_`` (an operator).
+"""Access tokens: ``tnt_`` (a tenant's key), ``usr_`` (a log-in) and ``opr_`` (an operator's token).
 
-A token is its kind, a key id (80 bits), a secret (256 bits) and a checksum, so that a mistyped one is
-told without a look at the database. Only the SHA-256 of the whole is kept: with 256 random bits, a slow
-hash would add nothing.
+A token has a prefix for its kind, a key id (80 bits), a secret (256 bits) and a checksum, so that a
+mistyped token is found without a query. Only the SHA-256 of the whole token is stored: a slow hash would
+add nothing to 256 random bits.
 """
 
 import base64
@@ -28,7 +28,7 @@ _SHAPE: Final = re.compile(r"\A(tnt|usr|opr)_([a-z2-7]{16})_([a-z2-7]{52})([a-z2
 
 
 class Token(msgspec.Struct, frozen=True):
-    """A token in the clear. It is shown once, and never logged."""
+    """A token in plain text. It is shown once, and never logged."""
 
     kind: TokenKind
     id: str
@@ -39,12 +39,12 @@ class Token(msgspec.Struct, frozen=True):
 
     @property
     def hash(self) -> bytes:
-        """What is kept of it."""
+        """The SHA-256 of the token, which is what is stored."""
         return digest(self.text)
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
-    """What a valid token allows, and to whom."""
+    """What a valid token stands for: whose it is and what it permits."""
 
     token_id: str
     kind: TokenKind
@@ -53,7 +53,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     scopes: frozenset[str]
     expires_at: datetime | None
     used: bool = True
-    """Whether it had been used before this was read."""
+    """Whether the token had been used before it was verified."""
 
 
 def digest(text: str) -> bytes:
@@ -70,14 +70,14 @@ def _checksum(text: str) -> str:
 
 
 def mint(kind: TokenKind) -> Token:
-    """Make a fresh token."""
+    """Make a new token. `store` makes it valid."""
     key_id = _base32(secrets.token_bytes(10))
     body = f"{PREFIXES[kind]}_{key_id}_{_base32(secrets.token_bytes(32))}"
     return Token(kind, key_id, body + _checksum(body))
 
 
 def parse(text: str) -> Token | None:
-    """Read a token, or None where ``text`` cannot be one (its shape or its checksum is wrong)."""
+    """Return the token in ``text``, or None if its shape or checksum is wrong."""
     match = _SHAPE.match(text)
     if not match or not hmac.compare_digest(_checksum(text[:-7]), match[4]):
         return None
@@ -94,7 +94,7 @@ async def store(
     scopes: Sequence[str] = (),
     expires_at: datetime | None = None,
 ) -> None:
-    """Keep a token's hash and what it allows, in the caller's transaction."""
+    """Store a token's hash and what it permits, in the caller's transaction."""
     await connection.execute(
         """
         INSERT INTO shared.access_tokens (id, kind, token_hash, name, tenant_id, user_id, scopes, expires_at)
@@ -115,7 +115,7 @@ _NO_HASH: Final = bytes(32)
 
 
 async def verify(connection: Connection, token: Token) -> Principal | None:
-    """Return what a token allows now; None where it is unknown, wrong, expired or revoked."""
+    """Return the principal of a token, or None if the token is unknown, wrong, expired or revoked."""
     row = await connection.fetchrow(
         """
         SELECT kind, token_hash, tenant_id, user_id, scopes, expires_at, last_used_at IS NOT NULL AS used
@@ -124,7 +124,7 @@ async def verify(connection: Connection, token: Token) -> Principal | None:
         """,
         token.id,
     )
-    # Compared against a dummy on a miss, so that both take the same time.
+    # Without a row, compare with a dummy, so that both cases take the same time.
     matches = hmac.compare_digest(row["token_hash"] if row else _NO_HASH, token.hash)
     if row is None or not matches or row["kind"] != token.kind:
         return None
@@ -140,7 +140,7 @@ async def verify(connection: Connection, token: Token) -> Principal | None:
 
 
 async def use_first(connection: Connection, token_id: str) -> bool:
-    """Note a live token's first use at once; False where the token has ended meanwhile."""
+    """Record a token's first use at once. Return False if the token was revoked meanwhile."""
     found = await connection.fetchval(
         """
         UPDATE shared.access_tokens SET last_used_at = coalesce(last_used_at, now())
@@ -153,7 +153,12 @@ async def use_first(connection: Connection, token_id: str) -> bool:
 
 
 async def use(connection: Connection, used: Mapping[str, datetime]) -> None:
-    """Note when tokens were last used, all in one statement."""
+    """Record when tokens were last used, in one statement.
+
+    Args:
+        connection: of a login that may write the table.
+        used: the times, by token id. A time is ignored if a later one is recorded, or no first use is.
+    """
     await connection.execute(
         """
         UPDATE shared.access_tokens t SET last_used_at = u.at
@@ -168,16 +173,16 @@ async def use(connection: Connection, used: Mapping[str, datetime]) -> None:
 async def revoke(
     connection: Connection, token_id: str, *, kind: TokenKind, tenant_id: UUID | None = None
 ) -> str | None:
-    """End a live token at once; every worker hears of it.
+    """Revoke a token at once. Every worker is notified.
 
     Args:
-        connection: anybody's who may.
-        token_id: its key id.
-        kind: what kind it must be.
-        tenant_id: whose it must be, for a tenant's or a user's.
+        connection: of a login that may write the table.
+        token_id: the token's key id.
+        kind: the kind that the token must have.
+        tenant_id: the tenant that the token must belong to; None for an operator's token.
 
     Returns:
-        Its name; None where there is no such live token.
+        The token's name, or None if there is no such token that is not yet revoked.
     """
     return await connection.fetchval(  # type: ignore[no-any-return]
         """
@@ -192,7 +197,7 @@ async def revoke(
 
 
 async def revoke_unused(connection: Connection, token_id: str) -> bool:
-    """End a live token that nobody has used yet; False where there is no such token."""
+    """Revoke a token that has not been used. Return False if it was used or revoked, or does not exist."""
     found = await connection.fetchval(
         """
         UPDATE shared.access_tokens SET revoked_at = now()
@@ -205,7 +210,7 @@ async def revoke_unused(connection: Connection, token_id: str) -> bool:
 
 
 async def revoke_user(connection: Connection, tenant_id: UUID, user_id: int) -> None:
-    """End a user's log-ins, all of them at once."""
+    """Revoke all of a user's log-ins."""
     await connection.execute(
         """
         UPDATE shared.access_tokens SET revoked_at = now()
@@ -217,7 +222,7 @@ async def revoke_user(connection: Connection, tenant_id: UUID, user_id: int) -> 
 
 
 async def has_operator(connection: Connection) -> bool:
-    """Say whether any operator's token is live."""
+    """Return True if there is an operator's token that is neither revoked nor expired."""
     return bool(
         await connection.fetchval(
             "SELECT EXISTS (SELECT FROM shared.access_tokens WHERE kind = 'operator'"
@@ -227,14 +232,14 @@ async def has_operator(connection: Connection) -> bool:
 
 
 async def sweep(connection: Connection, *, days: int) -> int:
-    """Delete log-ins that ended ``days`` ago by themselves; keys and operators' tokens stay, to be listed.
+    """Delete log-ins that expired more than ``days`` ago. Keys are kept, so that they can be listed.
 
     Args:
-        connection: the owner's.
-        days: how long they are kept.
+        connection: of the owner.
+        days: how long expired log-ins are kept.
 
     Returns:
-        How many went.
+        The number of log-ins deleted.
     """
     status = await connection.execute(
         """
