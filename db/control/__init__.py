@@ -1,1 +1,1 @@
-"""Control: what operators see and do. One module for each noun, as in ``/cc`` and the shell."""
+"""Control: what operators see and do, with one module for each noun of ``/cc`` and the shell."""

@@ -1,4 +1,4 @@
-"""The audit log, as operators read it: filtered, newest first. `db.audit` writes it."""
+"""Reading of the audit log by operators: filtered, newest first. `db.audit` writes the log."""
 
 from datetime import datetime
 from typing import Annotated, Any, Final
@@ -13,13 +13,13 @@ from db.session.connection import Connection
 
 
 class AuditFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which entries to list; a field that is None does not narrow the list.
+    """Which entries to list. A field that is None does not narrow the list.
 
     Args:
-        tenant: the slug of the tenant that something was done to.
-        actor: who did it.
+        tenant: the slug of the tenant that was acted on.
+        actor: who acted.
         action: what was done, such as ``tenant.suspend``.
-        since: done then or later.
+        since: list entries written at this time or later.
     """
 
     tenant: Line | None = None
@@ -29,7 +29,7 @@ class AuditFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AuditEntry(msgspec.Struct, frozen=True):
-    """An entry; ``tenant`` is the slug that the tenant has now."""
+    """An entry of the audit log. ``tenant`` is the slug that the tenant has now."""
 
     id: int
     at: datetime
@@ -56,10 +56,10 @@ async def list_(
     """Return entries, newest first.
 
     Args:
-        connection: anybody's who may read the log.
-        wanted: which.
-        limit: entries at most.
-        before: an entry's id: only what was written before it.
+        connection: of a login that may read the log.
+        wanted: which entries.
+        limit: most entries to return.
+        before: return only entries older than the one with this id.
     """
     arguments: list[Any] = [limit, before]
     where = ["a.id < coalesce($2, a.id + 1)", *filters.conditions(wanted, _CONDITIONS, arguments)]

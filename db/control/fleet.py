@@ -1,4 +1,4 @@
-"""The fleet: all tenants, as operators see and migrate them."""
+"""The fleet: listing and migrating all tenants, for operators."""
 
 from typing import Final
 
@@ -21,12 +21,12 @@ from db.tenants.timeline import Step
 
 
 class TenantFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which tenants to list; a field that is None does not narrow the list.
+    """Which tenants to list. A field that is None does not narrow the list.
 
     Args:
-        status: the registry's. Purged tenants are listed only where this asks for them.
+        status: the tenants' status. Purged tenants are listed only if it is ``purged``.
         revision: a revision, or the beginning of one.
-        q: text within the slug or the name, whatever its case.
+        q: text in the slug or the name; case does not matter.
     """
 
     status: TenantStatus | None = None
@@ -35,7 +35,7 @@ class TenantFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Belongings(msgspec.Struct, frozen=True):
-    """What belongs to a tenant: hosts, keys without their secrets, and its newest steps, oldest first."""
+    """A tenant's hosts, its keys without their secrets, and the newest steps of its timeline, oldest first."""
 
     hosts: list[str]
     keys: list[Key]
@@ -59,10 +59,10 @@ async def list_(
     """Return tenants, in the order of their slugs.
 
     Args:
-        connection: anybody's who may read the registry.
-        wanted: which.
-        limit: tenants at most; all, by default.
-        after: slug and id of a tenant: only those that follow it.
+        connection: of a login that may read the registry.
+        wanted: which tenants.
+        limit: most tenants to return; all by default.
+        after: slug and id of a tenant; return only tenants that follow it.
     """
     arguments: list[object] = []
     conditions = filters.conditions(wanted, _CONDITIONS, arguments)
@@ -72,7 +72,7 @@ async def list_(
 
 
 async def get_belongings(connection: Connection, tenant: Tenant) -> Belongings:
-    """Return what belongs to a tenant."""
+    """Return a tenant's hosts, keys and timeline."""
     return Belongings(
         hosts=await hosts.list_(connection, tenant.id),
         keys=await keys.list_(connection, tenant.id),
@@ -83,12 +83,12 @@ async def get_belongings(connection: Connection, tenant: Tenant) -> Belongings:
 async def migrate(
     connection: Connection, by: By, lineage: Lineage, *, revision: str = "head"
 ) -> list[Message]:
-    """Ask for the migration of every tenant that is behind a revision, and not asked to go there already.
+    """Write a command to migrate for every tenant that is behind a revision and has no such command open.
 
     Args:
-        connection: within a transaction, which locks all of these tenants.
-        by: who asks.
-        lineage: the tenants' revisions.
+        connection: in a transaction, which locks all of these tenants.
+        by: who asks for the migration.
+        lineage: the tenants' lineage.
         revision: ``head``, a revision or the beginning of one.
 
     Returns:

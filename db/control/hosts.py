@@ -1,4 +1,4 @@
-"""The hosts of a tenant, as operators add and remove them."""
+"""Adding and removing a tenant's hosts, for operators."""
 
 from db import audit
 from db.audit import By
@@ -9,17 +9,17 @@ from db.tenants.states import LIVE
 
 
 async def add(connection: Connection, slug: str, by: By, host: str) -> None:
-    """Lead a host name to a tenant; one that does already is left as it is.
+    """Add a host to a tenant. If the tenant has the host already, change nothing.
 
     Args:
-        connection: within a transaction.
-        slug: the tenant's.
-        by: who does it.
-        host: as `names.host` returned it.
+        connection: in a transaction.
+        slug: the tenant's slug.
+        by: who adds the host.
+        host: a host name that `names.host` returned.
 
     Raises:
         UnknownTenantError: no tenant has the slug.
-        WrongStateError: it is deleted.
+        WrongStateError: the tenant is deleted.
         TakenError: the host leads to another tenant.
     """
     tenant = await tenants.lock(connection, slug, LIVE, "given a host")
@@ -28,11 +28,11 @@ async def add(connection: Connection, slug: str, by: By, host: str) -> None:
 
 
 async def remove(connection: Connection, slug: str, by: By, host: str) -> bool:
-    """Lead a host name nowhere again; return False if it did not lead to this tenant.
+    """Remove a host from a tenant. Return False if the tenant did not have it.
 
     Raises:
         UnknownTenantError: no tenant has the slug.
-        WrongStateError: it is deleted.
+        WrongStateError: the tenant is deleted.
     """
     tenant = await tenants.lock(connection, slug, LIVE, "rid of a host")
     removed = await hosts.remove(connection, tenant.id, host)

@@ -1,4 +1,4 @@
-"""The keys of a tenant, as operators make them."""
+"""Making a tenant's keys, for operators."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -22,19 +22,19 @@ async def create(
     scopes: Sequence[PermissionName] = permissions.ALL,
     expires_at: datetime | None = None,
 ) -> Token:
-    """Make a key of a tenant, to be shown this once.
+    """Make a key for a tenant. Its text can be shown this once only.
 
     Args:
-        connection: within a transaction.
-        slug: the tenant's.
-        by: who makes it.
-        name: what it is for.
-        scopes: what it permits.
-        expires_at: when it ends; never, by default.
+        connection: in a transaction.
+        slug: the tenant's slug.
+        by: who makes the key.
+        name: what the key is for.
+        scopes: the permissions of the key; all by default.
+        expires_at: when the key expires; never by default.
 
     Raises:
         UnknownTenantError: no tenant has the slug.
-        WrongStateError: it is deleted.
+        WrongStateError: the tenant is deleted.
     """
     tenant = await tenants.lock(connection, slug, LIVE, "given a key")
     key = tokens.mint("tenant")

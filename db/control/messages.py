@@ -1,4 +1,4 @@
-"""What operators do about one message. Each act checks, changes and audits, in its caller's transaction."""
+"""Operators' acts on single messages. Each act runs in its caller's transaction and writes an audit entry."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -20,7 +20,7 @@ from db.tenants import registry
 
 
 class UnknownMessageError(TenantryError):
-    """There is no message of this id."""
+    """There is no message with this id."""
 
     kind = "not-found"
 
@@ -29,18 +29,18 @@ class UnknownMessageError(TenantryError):
 
 
 async def replay(connection: Connection, message_ids: Sequence[UUID], by: By) -> int:
-    """Send messages again under their own ids; those that cannot be are passed over.
+    """Replay messages: send them again with their own ids. Skip messages that cannot be replayed.
 
-    A parked or archived command gets all of its attempts anew, a handled one runs again and finds its work
-    done, an event is published again.
+    A parked or archived command gets all of its attempts again. A handled command runs again and finds its
+    work done. An event is published again.
 
     Args:
-        connection: within a transaction.
-        message_ids: which.
-        by: who, and why.
+        connection: in a transaction.
+        message_ids: the messages' ids.
+        by: who replays the messages, and why.
 
     Returns:
-        How many were sent again.
+        The number of messages replayed.
     """
     rows = await connection.fetch(
         f"""
@@ -64,60 +64,58 @@ async def replay(connection: Connection, message_ids: Sequence[UUID], by: By) ->
 
 
 async def replay_one(connection: Connection, message_id: UUID, by: By) -> None:
-    """Send one message again.
+    """Replay one message.
 
     Raises:
-        UnknownMessageError: there is none of this id.
-        WrongStateError: it has not come to an end yet, or is superseded.
+        UnknownMessageError: there is no message with this id.
+        WrongStateError: the message has not come to an end, or is superseded.
     """
     if not await replay(connection, [message_id], by):
         raise await _refusal(connection, message_id, "replayed")
 
 
 async def archive(connection: Connection, message_id: UUID, by: By) -> None:
-    """Put a parked command away.
+    """Archive a parked command.
 
     Raises:
-        UnknownMessageError: there is none of this id.
-        WrongStateError: it is not parked.
+        UnknownMessageError: there is no message with this id.
+        WrongStateError: the message is not a parked command.
     """
     await _move(connection, message_id, "archived", _ARCHIVABLE, by, verb="archive")
 
 
 async def restore(connection: Connection, message_id: UUID, by: By) -> None:
-    """Take an archived command back among the parked ones.
+    """Return an archived command to the parked ones.
 
     Raises:
-        UnknownMessageError: there is none of this id.
-        WrongStateError: it is not archived.
+        UnknownMessageError: there is no message with this id.
+        WrongStateError: the message is not an archived command.
     """
     await _move(connection, message_id, "parked", _RESTORABLE, by, verb="restore")
 
 
 async def edit(connection: Connection, message_id: UUID, payload: dict[str, Any], by: By) -> UUID:
-    """Send a parked or archived command again with other data, as a message of its own.
+    """Replace a parked or archived command with a new command of the same type and other data.
 
-    What was unknown when it arrived can only become a sign-up from outside.
-
-    The old one is archived, and is the new one's cause. The new one takes its place behind what its
-    tenant has been through meanwhile. A sign-up from outside keeps its source and id, by which the flow
-    that sent it knows the answer.
+    The old command is archived, and is the cause of the new one. The new command is ordered by the
+    tenant's version of now. A sign-up from outside keeps its source and id, by which the flow that sent it
+    recognises the answer. A message of type ``unknown`` can only become a sign-up from outside.
 
     Args:
-        connection: within a transaction.
-        message_id: the old one's.
-        payload: the CloudEvent as it was read and changed, or its ``data`` alone. Of a CloudEvent only
-            ``data`` counts: the rest is made anew, but for the source and id of what was unknown.
-        by: who, and why.
+        connection: in a transaction.
+        message_id: the old command's id.
+        payload: the changed CloudEvent, or its ``data`` alone. Of a CloudEvent only ``data`` is used, and
+            for a message of type ``unknown`` also the source and id.
+        by: who edits the command, and why.
 
     Returns:
-        The new one's id.
+        The new command's id.
 
     Raises:
-        UnknownMessageError: there is none of this id.
-        WrongStateError: it is neither parked nor archived, or was edited before.
-        ContractError: the data does not fit the type, names no tenant, or is a sign-up that another message
-            is already.
+        UnknownMessageError: there is no message with this id.
+        WrongStateError: the message is neither parked nor archived, or was edited before.
+        ContractError: the data does not fit the type or names no tenant, or the source and id are those of
+            another sign-up.
     """
     row = await connection.fetchrow(
         f"""

@@ -1,4 +1,4 @@
-"""The provisioners, as operators steer them: paused, all of them at once, and resumed."""
+"""Pausing and resuming all provisioners, for operators."""
 
 from db import audit
 from db.audit import By
@@ -8,12 +8,12 @@ from db.session.connection import Connection
 
 
 async def pause(connection: Connection, by: By) -> Pause:
-    """Stop commands everywhere; those in hand are finished. Within the caller's transaction."""
+    """Pause all provisioners, in the caller's transaction. Commands in hand are finished."""
     await audit.record(connection, by, "provisioner.pause")
     return await pauses.change(connection, paused=True, reason=by.reason, changed_by=by.actor)
 
 
 async def resume(connection: Connection, by: By) -> Pause:
-    """Let commands go on everywhere. Within the caller's transaction."""
+    """Resume all provisioners, in the caller's transaction."""
     await audit.record(connection, by, "provisioner.resume")
     return await pauses.change(connection, paused=False, reason=by.reason, changed_by=by.actor)

@@ -1,8 +1,8 @@
-"""Bulk replays: chosen once, kept in PostgreSQL, and worked off at their rate by whoever is there to.
+"""Bulk replays: many messages, chosen once and kept in PostgreSQL, sent again at a rate.
 
-The messages are chosen, counted and kept when the replay begins: what the operator confirmed is what is
-sent again, each once, however often it fails afresh meanwhile. A replay outlives the process that began
-it, and takes a step only with its row locked and once a second, however many processes take part.
+The messages are chosen when the replay begins, so that those that the operator confirmed are sent again,
+each once, even if they fail again meanwhile. A replay outlives the process that began it. Any number of
+processes can advance it: a step locks the replay's row, and there is at most one step each second.
 """
 
 from datetime import datetime
@@ -38,7 +38,7 @@ class CountMismatchError(TenantryError):
 
 
 class UnknownReplayError(TenantryError):
-    """There is no bulk replay of this id."""
+    """There is no bulk replay with this id."""
 
     kind = "not-found"
 
@@ -47,19 +47,19 @@ class UnknownReplayError(TenantryError):
 
 
 class Preview(msgspec.Struct, frozen=True):
-    """What a bulk replay would send again: how many, and some of them."""
+    """What a bulk replay would send again: the number of messages, and the newest of them."""
 
     count: int
     sample: list[MessageItem]
 
 
 class Replay(msgspec.Struct, frozen=True, kw_only=True):
-    """A bulk replay and how far it is.
+    """A bulk replay and its progress.
 
     Args:
-        count: messages that were chosen.
-        done: how many have been sent again.
-        skipped: how many could no longer be when their turn came.
+        count: the number of messages chosen.
+        done: the number of messages sent again so far.
+        skipped: the number of messages that could no longer be replayed when their turn came.
     """
 
     id: UUID
@@ -86,7 +86,7 @@ _COLUMNS: Final = ", ".join(
 
 
 async def preview(connection: Connection, wanted: MessageFilter) -> Preview:
-    """Say what a bulk replay would send again, and change nothing."""
+    """Return what a bulk replay would send again, and change nothing."""
     arguments: list[Any] = []
     count = await connection.fetchval(
         f"SELECT count(*) FROM shared.messages m WHERE {REPLAYABLE} AND {wanted.where(arguments)}", *arguments
@@ -105,17 +105,17 @@ async def preview(connection: Connection, wanted: MessageFilter) -> Preview:
 async def start(
     connection: Connection, wanted: MessageFilter, by: By, *, rate: int, expected_count: int | None = None
 ) -> Replay:
-    """Choose the messages that can be sent again now, and have them sent at a rate.
+    """Begin a bulk replay of the messages that match and can be replayed now.
 
     Args:
-        connection: within a transaction.
+        connection: in a transaction.
         wanted: which messages.
-        by: who, and why.
-        rate: messages a second.
-        expected_count: how many there are, where the operator knows.
+        by: who replays the messages, and why.
+        rate: most messages to send again each second.
+        expected_count: the number of messages that the operator expects, if given.
 
     Raises:
-        CountMismatchError: there are more or fewer; the transaction must be rolled back.
+        CountMismatchError: more or fewer messages match. The transaction must be rolled back.
     """
     replay_id = uuid7.uuid7()
     await connection.execute(
@@ -155,24 +155,24 @@ async def start(
 
 
 async def get(connection: Connection, replay_id: UUID) -> Replay | None:
-    """Return a bulk replay; None if there is none of this id."""
+    """Return the bulk replay with this id, or None if there is no such replay."""
     row = await connection.fetchrow(f"SELECT {_COLUMNS} FROM shared.replays WHERE id = $1", replay_id)
     return Replay.of(row) if row else None
 
 
 async def cancel(connection: Connection, replay_id: UUID, by: By) -> Replay:
-    """Send nothing more of a bulk replay; what has been sent stays so. One that is over stays as it is.
+    """Cancel a bulk replay: send no more of its messages. If it is over, change nothing.
 
     Args:
-        connection: within a transaction.
-        replay_id: which.
-        by: who, and why.
+        connection: in a transaction.
+        replay_id: the replay's id.
+        by: who cancels the replay, and why.
 
     Returns:
         The replay as it is now.
 
     Raises:
-        UnknownReplayError: there is none of this id.
+        UnknownReplayError: there is no bulk replay with this id.
     """
     row = await connection.fetchrow(
         f"""
@@ -192,13 +192,13 @@ async def cancel(connection: Connection, replay_id: UUID, by: By) -> Replay:
 
 
 async def advance(connection: Connection) -> bool:
-    """Take a second's step of a replay that is due, unless somebody else is just taking it.
+    """Replay the next second's messages of a bulk replay that is due and that no other session advances.
 
     Args:
-        connection: the owner's, outside a transaction.
+        connection: of the owner, not in a transaction.
 
     Returns:
-        Whether there was one.
+        True if there was such a replay.
     """
     async with connection.transaction():
         row = await connection.fetchrow(

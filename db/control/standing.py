@@ -1,4 +1,4 @@
-"""Standing: how the whole system does at one moment, in figures."""
+"""Standing: figures of the whole system at one moment."""
 
 import msgspec
 
@@ -9,13 +9,13 @@ from db.tenants import lists
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """Figures at one moment.
+    """Figures of the whole system at one moment.
 
     Args:
         backlog: what waits in the ledger.
-        tenants: tenants by status.
-        provisioners: how many are heard.
-        paused: whether they are paused.
+        tenants: the number of tenants in each state.
+        provisioners: the number of provisioners with recent heartbeats.
+        paused: whether the provisioners are paused.
     """
 
     backlog: Backlog
@@ -25,10 +25,10 @@ class Standing(msgspec.Struct, frozen=True):
 
 
 async def get(connection: Connection, *, silent_after: float) -> Standing:
-    """Return the figures.
+    """Return the standing.
 
     Args:
-        connection: anybody's who may read the ledger and the registry.
+        connection: of a login that may read the ledger and the registry.
         silent_after: seconds after which a silent provisioner counts as gone.
     """
     heard = await heartbeats.get_heard(connection, silent_after=silent_after)

@@ -1,8 +1,8 @@
-"""What operators do to a tenant. Each act is in its caller's transaction, under the lock of the tenant's row.
+"""Operators' acts on a tenant, each in its caller's transaction, with the tenant's row locked.
 
-An act moves the tenant to its next state, writes the event that tells of it, and its entry in the audit
-log; HTTP and shell call the same ones. Only the acts here know from which state each is meant to start:
-the registry's transitions alone would let a resume end a restore's waiting, or a sign-up's.
+An act changes the tenant, and writes an event or command and an audit entry. HTTP and the shell call the
+same acts. Each act checks the state that it may start from, because the registry's transitions alone would
+allow more: a resume could make a deleted tenant active.
 """
 
 from collections.abc import Collection
@@ -32,7 +32,7 @@ class UnknownTenantError(TenantryError):
 
 
 async def get(connection: Connection, slug: str) -> Tenant:
-    """Return the tenant that has ``slug`` now.
+    """Return the tenant that has ``slug``.
 
     Raises:
         UnknownTenantError: no tenant has the slug.
@@ -44,17 +44,17 @@ async def get(connection: Connection, slug: str) -> Tenant:
 
 
 async def lock(connection: Connection, slug: str, allowed: Collection[TenantStatus], act: str) -> Tenant:
-    """Return the tenant that has ``slug`` now, its row locked for the transaction.
+    """Return the tenant that has ``slug``, and lock its row until the transaction ends.
 
     Args:
-        connection: within a transaction.
-        slug: the tenant's.
-        allowed: the states it may be in.
-        act: what is to be done to it, such as ``suspended``, for the error's words.
+        connection: in a transaction.
+        slug: the tenant's slug.
+        allowed: the states that the tenant may be in.
+        act: a participle for the error message, such as ``suspended``.
 
     Raises:
         UnknownTenantError: no tenant has the slug.
-        WrongStateError: it is in another state.
+        WrongStateError: the tenant is in another state.
     """
     tenant = await registry.lock_named(connection, slug)
     if tenant is None:
@@ -69,7 +69,7 @@ async def suspend(connection: Connection, slug: str, by: By) -> Tenant:
 
     Raises:
         UnknownTenantError: no tenant has the slug.
-        WrongStateError: it is not active.
+        WrongStateError: the tenant is not active.
     """
     tenant = await lock(connection, slug, {"active"}, "suspended")
     suspended = await registry.transition(connection, tenant, "suspended")
@@ -83,7 +83,7 @@ async def resume(connection: Connection, slug: str, by: By) -> Tenant:
 
     Raises:
         UnknownTenantError: no tenant has the slug.
-        WrongStateError: it is not suspended.
+        WrongStateError: the tenant is not suspended.
     """
     tenant = await lock(connection, slug, {"suspended"}, "resumed")
     active = await registry.transition(connection, tenant, "active")
@@ -93,17 +93,17 @@ async def resume(connection: Connection, slug: str, by: By) -> Tenant:
 
 
 async def delete(connection: Connection, slug: str, by: By, *, days: int) -> Tenant:
-    """Make a tenant unknown to its clients at once; it keeps slug and data, and can be restored.
+    """Make a tenant unknown to its clients at once. It keeps its slug and data, and can be restored.
 
     Args:
-        connection: within a transaction.
-        slug: the tenant's.
-        by: who deletes it.
-        days: for how long it can be restored.
+        connection: in a transaction.
+        slug: the tenant's slug.
+        by: who deletes the tenant.
+        days: how many days the tenant can be restored.
 
     Raises:
         UnknownTenantError: no tenant has the slug.
-        WrongStateError: it is being provisioned at this moment, or is deleted already.
+        WrongStateError: the tenant is being provisioned now, or is deleted already.
     """
     tenant = await lock(connection, slug, LIVE - {"provisioning"}, "deleted")
     purge_after = datetime.now(UTC) + timedelta(days=days)
@@ -114,14 +114,14 @@ async def delete(connection: Connection, slug: str, by: By, *, days: int) -> Ten
 
 
 async def restore(connection: Connection, slug: str, by: By) -> Tenant:
-    """Make a deleted tenant what it was before.
+    """Restore a deleted tenant to the state it was in before.
 
-    Its sign-up's command was superseded if it arrived meanwhile, so a tenant that was waiting to be
-    provisioned gets a fresh one; a failed one does too unless its parked command can still be replayed.
+    A pending tenant gets a new command to provision it, because the first one was superseded if it arrived
+    meanwhile. A failed tenant gets a new command unless it has one that is open or can be replayed.
 
     Raises:
         UnknownTenantError: no tenant has the slug.
-        WrongStateError: it is not deleted, or its time to be restored has passed.
+        WrongStateError: the tenant is not deleted, or the time to restore it has passed.
     """
     tenant = await lock(connection, slug, {"deleted"}, "restored")
     if tenant.status_before is None or (tenant.purge_after and tenant.purge_after <= datetime.now(UTC)):
@@ -142,11 +142,11 @@ async def restore(connection: Connection, slug: str, by: By) -> Tenant:
 async def rename(
     connection: Connection, slug: str, by: By, *, new_slug: str | None = None, name: str | None = None
 ) -> Tenant:
-    """Give a tenant another slug, another name or both; what it is called already changes nothing.
+    """Give a tenant another slug, another name or both. If it has both already, change nothing.
 
     Raises:
         UnknownTenantError: no tenant has the slug.
-        WrongStateError: it is deleted.
+        WrongStateError: the tenant is deleted.
         InvalidNameError: the new slug cannot be used.
         TakenError: another tenant has the new slug.
     """
@@ -167,13 +167,13 @@ async def rename(
 async def migrate(
     connection: Connection, slug: str, by: By, lineage: Lineage, *, revision: str = "head"
 ) -> Message:
-    """Ask for a tenant's schema to be brought to a revision; if it is there already, nothing will happen.
+    """Write a command to migrate a tenant's schema to a revision, even if the schema is at it already.
 
     Args:
-        connection: within a transaction.
-        slug: the tenant's.
-        by: who asks.
-        lineage: the tenants' revisions.
+        connection: in a transaction.
+        slug: the tenant's slug.
+        by: who asks for the migration.
+        lineage: the tenants' lineage.
         revision: ``head``, a revision or the beginning of one.
 
     Returns:
@@ -182,7 +182,8 @@ async def migrate(
     Raises:
         UnknownTenantError: no tenant has the slug.
         UnknownRevisionError: the lineage has no such revision.
-        WrongStateError: it has no schema, is deleted, or is newer than the revision.
+        WrongStateError: the tenant is neither active nor suspended, has no schema, or is newer than the
+            revision.
     """
     target = lineage.resolve(revision)
     tenant = await lock(connection, slug, MIGRATABLE, "migrated")

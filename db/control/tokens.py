@@ -1,4 +1,4 @@
-"""Operators' tokens, as operators mint, rotate and revoke them."""
+"""Minting, rotating and revoking operators' tokens."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -12,7 +12,7 @@ from db.tenants.tokens import Token
 
 
 class UnknownTokenError(TenantryError):
-    """There is no live operator's token of this id."""
+    """There is no operator's token with this id that is not yet revoked."""
 
     kind = "not-found"
 
@@ -23,14 +23,14 @@ class UnknownTokenError(TenantryError):
 async def mint(
     connection: Connection, by: By, *, name: str, days: int | None = None, scopes: Sequence[str] = ("*",)
 ) -> Token:
-    """Mint an operator's token, to be shown this once.
+    """Mint an operator's token. Its text can be shown this once only.
 
     Args:
-        connection: within a transaction.
-        by: who mints it.
-        name: the operator's.
-        days: until it expires; it never does, by default.
-        scopes: what it permits beyond an operator's daily work; everything, by default.
+        connection: in a transaction.
+        by: who mints the token.
+        name: the operator's name.
+        days: days until the token expires; it never expires by default.
+        scopes: what the token permits beyond an operator's daily work; everything by default.
     """
     token = tokens.mint("operator")
     expires_at = datetime.now(UTC) + timedelta(days=days) if days else None
@@ -42,22 +42,22 @@ async def mint(
 
 
 async def rotate(connection: Connection, by: By, token_id: str, *, days: int | None = None) -> Token:
-    """Replace a live token by a fresh one of the same name and scopes; the old one ends at once.
+    """Revoke a token at once, and mint a new one with the same name and scopes.
 
     Raises:
-        UnknownTokenError: there is no live token of this id.
+        UnknownTokenError: there is no token with this id that is not yet revoked.
     """
     old = await keys.get_operator(connection, token_id)
     await revoke(connection, by, token_id)
-    assert old is not None  # it was live a moment ago
+    assert old is not None  # it was just revoked, so it exists
     return await mint(connection, by, name=old.name, days=days, scopes=old.scopes)
 
 
 async def revoke(connection: Connection, by: By, token_id: str) -> str:
-    """End a live token at once, on every worker; return its name.
+    """Revoke a token at once, and return its name. Every worker is notified.
 
     Raises:
-        UnknownTokenError: there is no live token of this id.
+        UnknownTokenError: there is no token with this id that is not yet revoked.
     """
     name = await tokens.revoke(connection, token_id, kind="operator")
     if name is None:
