@@ -1,1 +1,1 @@
-"""Migrations: two lineages of Alembic revisions, rendered once and run as one script a schema."""
+"""Migrations: two lineages of Alembic revisions, rendered once and run as one script for each schema."""

@@ -1,7 +1,7 @@
-"""What ``alembic/env.py`` runs: any Alembic command, on one tenant, the shared lineage, or all of it.
+"""The code behind ``alembic/env.py``: Alembic commands on one tenant, the shared lineage, or all schemas.
 
-Alembic's own path, one schema at a time, for people at a shell. It takes the tenant's advisory lock,
-which the provisioner takes too, and keeps registry and grants true, and tells, with each revision it applies.
+This is Alembic's online path for people at a shell, one schema at a time. It takes the same advisory lock
+as the provisioner. With each revision it updates the grants and the registry and writes the event.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -42,7 +42,7 @@ _FALSE: Final = frozenset({"false", "0", "no", "off", ""})
 
 
 class Target(msgspec.Struct, frozen=True):
-    """A schema that a command is for."""
+    """A schema to run a command on."""
 
     lineage: LineageName
     schema: str
@@ -58,10 +58,10 @@ class Arguments(msgspec.Struct, frozen=True):
 
     @classmethod
     def read(cls, given: Mapping[str, str]) -> "Arguments":
-        """Read them.
+        """Return the arguments in ``given``.
 
         Raises:
-            CommandError: one is unknown, or is not what it can be.
+            CommandError: an argument is unknown, or has an invalid value.
         """
         unknown = sorted(set(given) - {"tenant", "dry_run"})
         if unknown:
@@ -78,12 +78,12 @@ async def run(
     """Run the command that Alembic has prepared.
 
     Args:
-        environment: Alembic's.
+        environment: Alembic's environment.
         given: the ``-x`` arguments.
-        load: reads the settings; called where a database is needed.
+        load: reads the settings; called only if a database is needed.
 
     Raises:
-        CommandError: with a message for the person at the shell.
+        CommandError: the command cannot run, or failed; the message is for the person at the shell.
     """
     arguments = Arguments.read(given)
     command = environment.context_opts["fn"].__name__
@@ -99,7 +99,7 @@ async def run(
 
 
 def _print_sql(environment: EnvironmentContext, name: LineageName, start: str | None = None) -> None:
-    """Print a command's SQL: Alembic's offline mode, in the dialect that the online run speaks."""
+    """Print a command's SQL in Alembic's offline mode, with the dialect of the online run."""
     narrow(environment.script, name)
     environment.configure(
         dialect_name="postgresql+asyncpg",
@@ -113,7 +113,7 @@ def _print_sql(environment: EnvironmentContext, name: LineageName, start: str | 
 
 
 class _Fleet:
-    """A database with its schemas, as one Alembic command sees it."""
+    """The schemas of a database, for one Alembic command."""
 
     def __init__(self, environment: EnvironmentContext, settings: Settings) -> None:
         self.environment = environment
@@ -122,7 +122,7 @@ class _Fleet:
         self.lineages = {name: lineage(name, settings.alembic_config) for name in ("shared", "tenant")}
 
     async def apply(self, command: str, arguments: Arguments) -> None:
-        """Run a command on every schema that it is for; one that fails does not keep others from it."""
+        """Run a command on each of its schemas. If one fails, go on with the others and raise at the end."""
         destination = self.environment.context_opts.get("destination_rev")
         failures: list[str] = []
         targets = await self._targets(command, destination, arguments)
@@ -137,7 +137,10 @@ class _Fleet:
             raise CommandError(f"{len(failures)} of {len(targets)} failed:\n  " + "\n  ".join(failures))
 
     async def compare(self, arguments: Arguments) -> None:
-        """Make a new revision; autogenerate compares the models with a scratch schema at head."""
+        """Make a new revision. Autogenerate compares the models with the schema at head.
+
+        The tenant lineage is built in a scratch schema, which is rolled back.
+        """
         name: LineageName = "shared" if arguments.tenant in ALIASES else "tenant"
         if arguments.tenant and name == "tenant":
             raise CommandError("a revision is for all tenants: leave -x tenant out, or say -x tenant=shared")
@@ -146,7 +149,7 @@ class _Fleet:
         async with self._connect("shared" if name == "shared" else scratch) as connection:
             if name == "tenant":
                 raw = await _raw(connection)
-                await connection.execute(text("SELECT 1"))  # begins SQLAlchemy's transaction
+                await connection.execute(text("SELECT 1"))  # makes SQLAlchemy begin its transaction
                 await raw.execute(f"CREATE SCHEMA {names.quoted(scratch)};{script.sql}")
             await connection.run_sync(self._alembic, Target(name, scratch, name))
             await connection.rollback()
@@ -164,7 +167,7 @@ class _Fleet:
         if command == "downgrade" or destination not in {None, "head", "heads"}:
             return await self._tenants()
         if command == "upgrade" and not arguments.dry_run:
-            await self._run(shared, dry_run=False)  # the registry must be there to be read
+            await self._run(shared, dry_run=False)  # the registry must exist before it is read
             return await self._tenants()
         return [shared, *await self._tenants()]
 
@@ -199,7 +202,7 @@ class _Fleet:
             await connection.commit()
 
     def _alembic(self, connection: Connection, target: Target) -> None:
-        """Run the prepared command on one schema, whose ``search_path`` the connection has."""
+        """Run the prepared command on one schema. The connection's ``search_path`` must be that schema."""
         narrow(self.environment.script, target.lineage)
         chain = self.lineages[target.lineage]
         if target.lineage == "tenant" and self.environment.context_opts["fn"].__name__.startswith("display"):
@@ -211,7 +214,7 @@ class _Fleet:
             include_schemas=target.lineage == "shared",
             include_name=_only_shared if target.lineage == "shared" else None,  # type: ignore[arg-type]
             compare_server_default=True,
-            # All or nothing, unless a revision is one that cannot run in a transaction.
+            # One transaction for all revisions, unless one of them must run online.
             transaction_per_migration=any(getattr(s.module, "online", False) for s in chain.revisions),
             on_version_apply=partial(self._record, target=target),
         )
@@ -219,7 +222,7 @@ class _Fleet:
             self.environment.run_migrations()
 
     def _record(self, *, ctx: Any, heads: set[str], target: Target, **_: Any) -> None:
-        """Keep grants and registry true, in the transaction of the revision that was just applied."""
+        """Update grants and registry, and write the event, in the transaction of the applied revision."""
         revision = next(iter(heads), None)
         chain = self.lineages[target.lineage]
 
@@ -228,7 +231,7 @@ class _Fleet:
                 await rights.grant_shared(connection)
             else:
                 await roles.grant_schema(connection, names.schema_name(target.schema))
-                if revision is None:  # base: nothing that anybody could be told of
+                if revision is None:  # base: no event, because it would have no revision
                     await record_revision(connection, target.tenant_id, chain, revision)
                 else:
                     await migrated(connection, target.tenant_id, chain, revision, caused_by=None)
@@ -237,8 +240,8 @@ class _Fleet:
 
     @asynccontextmanager
     async def _connect(self, schema: str, locked: Target | None = None) -> AsyncIterator[AsyncConnection]:
-        """Connect as the owner, with ``schema`` as the whole search path and bounded waits for locks."""
-        # The shared lineage names its schema; autogenerate wants it not to be the default one.
+        """Connect as the owner with ``schema`` as the search path, and lock the target ``locked``, if given."""
+        # The shared lineage names its schema, and autogenerate needs it not to be the default schema.
         path = "pg_catalog" if schema == "shared" else schema
         engine = create_async_engine(
             self.url,
@@ -256,7 +259,7 @@ class _Fleet:
             await engine.dispose()
 
     async def _lock(self, connection: AsyncConnection, target: Target) -> None:
-        """Take the target's lock for the session, so that it outlives a revision's own commits."""
+        """Take the target's lock for the session, so that it is held across a revision's own commits."""
         wait = int(self.settings.tenant_lock_wait * 1000)
         ddl_wait = int(self.settings.migration_lock_timeout * 1000)
         key = str(locks.SHARED) if target.tenant_id is None else locks.tenant(":id")
@@ -275,9 +278,9 @@ class _Fleet:
 
 
 async def _raw(connection: AsyncConnection) -> Any:
-    """Return asyncpg's own connection."""
+    """Return the asyncpg connection below SQLAlchemy's."""
     driver = await connection.get_raw_connection()
-    assert driver.driver_connection is not None  # a connection just made
+    assert driver.driver_connection is not None  # the connection is open
     return driver.driver_connection
 
 

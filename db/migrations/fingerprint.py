@@ -1,4 +1,4 @@
-"""Fingerprints: what a schema's structure is, from the catalog, so that two can be compared."""
+"""Fingerprints: hashes of schemas' structures, read from the catalog, to compare schemas by."""
 
 import hashlib
 from typing import Final
@@ -41,11 +41,13 @@ ORDER BY 1, 2, 3
 
 
 async def structure(connection: Connection, schema: str) -> tuple[str, ...]:
-    """Return a schema's structure, a line a column, constraint, index and so on, the schema's name left out.
+    """Return a schema's structure, without the schema's name.
+
+    There is one line for each column, constraint, index, trigger, function, view and policy.
 
     Args:
-        connection: one that may see the schema's catalog entries: anybody's.
-        schema: its name.
+        connection: of any login; all may read the catalog.
+        schema: the schema's name.
     """
     rows = await connection.fetch(_STRUCTURE, schema)
     lines = (f"{row['kind']} {row['name']}: {row['definition']}" for row in rows)
@@ -53,5 +55,5 @@ async def structure(connection: Connection, schema: str) -> tuple[str, ...]:
 
 
 async def fingerprint(connection: Connection, schema: str) -> str:
-    """Return the SHA-256 of a schema's `structure`; equal structures have equal ones."""
+    """Return the SHA-256 of a schema's `structure`, in hexadecimal."""
     return hashlib.sha256("\n".join(await structure(connection, schema)).encode()).hexdigest()

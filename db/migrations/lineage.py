@@ -1,4 +1,4 @@
-"""Lineages: the two chains of revisions, ``shared`` and ``tenant``, as Alembic's script directories."""
+"""Lineages: the two chains of Alembic revisions, ``shared`` and ``tenant``."""
 
 from functools import cache
 from pathlib import Path
@@ -12,21 +12,21 @@ from db.errors import InvalidValueError
 
 LineageName = Literal["shared", "tenant"]
 ALIASES: Final = frozenset({"shared", "public"})
-"""What ``-x tenant=`` may say for the shared lineage."""
+"""Values of ``-x tenant=`` that mean the shared lineage."""
 
 
 class UnknownRevisionError(InvalidValueError):
-    """A revision that this release's lineage does not have."""
+    """The lineage of this release does not have the revision."""
 
     def __init__(self, lineage: str, revision: str) -> None:
         super().__init__("revision", f"the {lineage} lineage has no revision {revision!r}")
 
 
 class Lineage:
-    """One chain of revisions, oldest first.
+    """A chain of revisions, oldest first.
 
     Args:
-        name: which of the two.
+        name: the lineage's name.
         config: Alembic's configuration file.
     """
 
@@ -52,10 +52,10 @@ class Lineage:
         return revision in self._positions
 
     def position(self, revision: str) -> int:
-        """Return how far along the chain ``revision`` is, from 0.
+        """Return the index of ``revision`` in the chain, from 0.
 
         Raises:
-            UnknownRevisionError: it is not of this lineage.
+            UnknownRevisionError: the lineage does not have the revision.
         """
         try:
             return self._positions[revision]
@@ -63,10 +63,10 @@ class Lineage:
             raise UnknownRevisionError(self.name, revision) from None
 
     def resolve(self, text: str) -> str:
-        """Return the full id of ``text``: ``head``, an id or the beginning of one.
+        """Return the id of the revision that ``text`` names: ``head``, an id or the beginning of one.
 
         Raises:
-            UnknownRevisionError: nothing, or more than one, is meant by it.
+            UnknownRevisionError: ``text`` names no revision, or more than one.
         """
         try:
             found = self.script.get_revision(text)
@@ -77,14 +77,18 @@ class Lineage:
         return found.revision
 
     def compatible_from(self, revision: str) -> str:
-        """Return the oldest revision whose code still works with ``revision``, as it declares."""
+        """Return the oldest revision whose code still works with ``revision``, as ``revision`` declares it.
+
+        Raises:
+            UnknownRevisionError: the lineage does not have the revision.
+        """
         return str(self.revisions[self.position(revision)].module.compatible_from)
 
     def path(self, start: str | None, end: str) -> tuple[Script, ...]:
-        """Return the revisions after ``start`` (None: from nothing) up to ``end``, oldest first.
+        """Return the revisions after ``start`` (None: from the first) up to ``end``, oldest first.
 
         Raises:
-            UnknownRevisionError: either is not of this lineage.
+            UnknownRevisionError: the lineage does not have one of the revisions.
             ValueError: ``end`` is older than ``start``.
         """
         first = 0 if start is None else self.position(start) + 1
@@ -95,13 +99,13 @@ class Lineage:
 
 
 def narrow(script: ScriptDirectory, name: LineageName) -> None:
-    """Make a script directory, read from alembic.ini with both lineages, see one of them only."""
+    """Restrict a script directory to one lineage; alembic.ini names both."""
     script.version_locations = [str(Path(script.dir) / "versions" / name)]
-    script.__dict__.pop("_version_locations", None)  # Alembic memoises it
+    script.__dict__.pop("_version_locations", None)  # Alembic has cached the locations
     script.revision_map = type(script.revision_map)(script._load_revisions)  # noqa: SLF001
 
 
 @cache
 def lineage(name: LineageName, config: Path) -> Lineage:
-    """Return the lineage ``name``, read once a process."""
+    """Return a lineage. It is read once in each process."""
     return Lineage(name, config)

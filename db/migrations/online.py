@@ -1,8 +1,8 @@
-"""Online: revisions that must see data, or cannot run in a transaction, on an existing schema.
+"""Online runs: revisions that must see data, or cannot run in a transaction, on an existing schema.
 
-Alembic's own path, on a connection of its own that holds the tenant's advisory lock for the session,
-since such a revision may commit on its way. Each revision is its own transaction, together with grants,
-registry and event, so a run that was cut short goes on where it stopped.
+Alembic runs them on a separate connection, which holds the tenant's advisory lock for the session, because
+a revision may commit. Each revision is a transaction of its own, together with its grants, registry entry
+and event, so that a run that was interrupted goes on where it stopped.
 """
 
 import asyncio
@@ -38,12 +38,12 @@ _UNLOCK: Final = f"SELECT pg_advisory_unlock({_KEY})"
 
 
 class Online:
-    """Runs online revisions, one schema at a time a process, since `alembic.op` is the process's.
+    """Runs online revisions, one schema at a time, because all of a process shares one `alembic.op`.
 
     Args:
-        url: the owner's login.
-        lineage: the tenants' revisions.
-        lock_timeout: seconds that DDL waits for a table's lock.
+        url: the address of the owner.
+        lineage: the tenants' lineage.
+        lock_timeout: most seconds that DDL waits for a table's lock.
     """
 
     def __init__(self, url: str, lineage: Lineage, *, lock_timeout: float) -> None:
@@ -53,19 +53,22 @@ class Online:
         self._one_at_a_time = asyncio.Lock()
 
     def needed(self, start: str, end: str) -> bool:
-        """Say whether a schema at ``start`` must take this path to ``end``."""
+        """Return True if a revision after ``start`` up to ``end`` must run online."""
         return any(is_online(script.module) for script in self._lineage.path(start, end))
 
     async def upgrade(self, tenant: Tenant, end: str, *, caused_by: UUID | None = None) -> bool:
-        """Bring a tenant's schema from wherever it is to ``end``; false where somebody else works on it.
+        """Bring a tenant's schema from its revision to ``end``.
 
         Args:
-            tenant: whose schema.
+            tenant: the tenant whose schema to upgrade.
             end: the revision to reach.
-            caused_by: the command that asked for it.
+            caused_by: the id of the command that asked for the upgrade.
+
+        Returns:
+            False if another session holds the tenant's lock.
 
         Raises:
-            asyncpg.PostgresError: whatever a statement met; revisions before it stay applied.
+            asyncpg.PostgresError: a statement failed. Earlier revisions stay applied.
         """
         async with self._one_at_a_time:
             try:
@@ -74,11 +77,11 @@ class Online:
                         return False
                     await connection.commit()
                     await connection.run_sync(self._run, tenant, end, caused_by)
-                    # Before the session's end, which the server may notice a moment too late.
+                    # Unlock now, because the server may notice the session's end too late.
                     await connection.execute(text(_UNLOCK).bindparams(id=str(tenant.id)))
             except DBAPIError as error:
                 if error.orig is not None and error.orig.__cause__ is not None:
-                    raise error.orig.__cause__ from error  # asyncpg's own, by which failures are told apart
+                    raise error.orig.__cause__ from error  # asyncpg's error, by which failures are classified
                 raise
         return True
 
@@ -101,7 +104,7 @@ class Online:
     def _applied(
         self, *, ctx: MigrationContext, heads: set[str], tenant: Tenant, caused_by: UUID | None, **_: Any
     ) -> None:
-        """Grant, record and tell, in the transaction of the revision that was just applied."""
+        """Grant the role its rights, and write registry and event, in the transaction of the applied revision."""
         (revision,) = heads
 
         async def record(connection: Connection) -> None:
@@ -135,14 +138,14 @@ class Online:
 async def migrated(
     connection: Connection, tenant_id: UUID, lineage: Lineage, revision: str, *, caused_by: UUID | None
 ) -> None:
-    """Write into registry and ledger that a tenant's schema is at ``revision`` now.
+    """Write to the registry and the ledger that a tenant's schema is now at ``revision``.
 
     Args:
-        connection: within the transaction of the change.
-        tenant_id: whose schema.
-        lineage: the tenants' revisions.
-        revision: where it is.
-        caused_by: the command that asked for it.
+        connection: in the transaction of the migration.
+        tenant_id: the tenant's id.
+        lineage: the tenants' lineage.
+        revision: the schema's revision.
+        caused_by: the id of the command that asked for the migration, if there is one.
 
     Raises:
         MigrationError: the registry has no such tenant.

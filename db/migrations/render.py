@@ -1,6 +1,6 @@
-"""Rendering: the SQL of (from, to), made once and run for every schema.
+"""Rendering: making the SQL from one revision to another, once for all schemas.
 
-It must do what the online run does, to the letter, so whatever would make the two differ is refused.
+The SQL must do exactly what the online run does. A revision that would make the two differ is refused.
 """
 
 import io
@@ -23,12 +23,12 @@ from db.errors import TenantryError
 from db.migrations.lineage import Lineage
 
 DIALECT: Final[Dialect] = PGDialect_asyncpg()  # type: ignore[no-untyped-call]
-"""What the online run speaks; the plain ``postgresql`` dialect would double every ``%``."""
+"""The dialect of the online run. The plain ``postgresql`` dialect would double every ``%``."""
 
-# Alembic's `op` is a process-wide proxy, so one rendering at a time.
+# Alembic's `op` is one proxy for the whole process, so only one rendering can run at a time.
 _ONE_AT_A_TIME: Final = threading.Lock()
 
-# What SQL does not look into: comments, literals, quoted names, dollar-quoted bodies.
+# Parts of SQL text that hold no statements: comments, literals, quoted names, dollar-quoted bodies.
 _OPAQUE: Final = re.compile(
     r"""--[^\n]*|/\*.*?\*/|\be'(?:\\.|''|[^'\\])*'|'(?:[^']|'')*'|"(?:[^"]|"")*"|\$(?P<tag>[a-z_]\w*|)\$.*?\$(?P=tag)\$""",
     re.DOTALL | re.IGNORECASE,
@@ -37,17 +37,17 @@ _ENDS_TRANSACTION: Final = frozenset({"begin", "start", "commit", "end", "rollba
 
 
 class RenderError(TenantryError):
-    """A revision cannot be run as a rendered script; the message says why, and what helps."""
+    """A revision cannot be run as a rendered script. The message says why, and what to change."""
 
 
 class NeedsOnlineError(RenderError):
-    """A revision declares ``online = True``, so existing schemas take Alembic's online path."""
+    """A revision declares ``online = True``, so it must run online on existing schemas."""
 
 
 class Rendered(msgspec.Struct, frozen=True):
-    """The script that takes a schema from ``start`` (None: empty) to ``end``, its version table included.
+    """The SQL that takes a schema from ``start`` (None: empty) to ``end``, and updates its version table.
 
-    It names no schema: whoever runs it sets ``search_path`` for the transaction.
+    A tenant's script names no schema: its caller sets ``search_path`` for the transaction.
     """
 
     start: str | None
@@ -59,18 +59,19 @@ class Rendered(msgspec.Struct, frozen=True):
 def render(lineage: Lineage, start: str | None, end: str) -> Rendered:
     """Render the revisions after ``start`` up to ``end``.
 
-    A revision that must see data, or cannot run in a transaction, declares ``online = True``, and an
-    ``upgrade_empty()`` that does the same for a schema without data.
+    A revision that must see data, or cannot run in a transaction, declares ``online = True``, and defines
+    an ``upgrade_empty()`` that does the same for a schema without data.
 
     Args:
-        lineage: the chain they are of.
-        start: where the schema is; None for an empty schema.
-        end: where it shall be.
+        lineage: the lineage of the revisions.
+        start: the schema's revision; None for an empty schema.
+        end: the revision to reach.
 
     Raises:
-        NeedsOnlineError: one of them declares it, and the schema is not empty.
-        RenderError: one would not do the same as a script.
-        UnknownRevision: either end is not of the lineage.
+        NeedsOnlineError: a revision declares ``online = True``, and the schema is not empty.
+        RenderError: a revision would not do the same as a script.
+        UnknownRevisionError: the lineage does not have one of the revisions.
+        ValueError: ``end`` is older than ``start``.
     """
     online = {script.revision for script in lineage.path(start, end) if is_online(script.module)}
     if online and start is not None:
@@ -93,7 +94,7 @@ def render(lineage: Lineage, start: str | None, end: str) -> Rendered:
                 "fn": steps,
                 "starting_rev": start,
                 "literal_binds": True,
-                "transactional_ddl": False,  # no BEGIN and COMMIT: the caller's transaction holds it all
+                "transactional_ddl": False,  # no BEGIN and COMMIT: the script runs in the caller's transaction
                 "version_table_schema": "shared" if lineage.name == "shared" else None,
                 "output_buffer": buffer,
             },
@@ -106,23 +107,23 @@ def render(lineage: Lineage, start: str | None, end: str) -> Rendered:
 
 @contextmanager
 def _operations(context: MigrationContext) -> Iterator[None]:
-    """Lead `alembic.op` to a context, and back to an online run that may be waiting for PostgreSQL."""
+    """Point `alembic.op` at a context, and afterwards back at the online run that used it, if there is one."""
     waiting = getattr(op, "_proxy", None)
     try:
         with Operations.context(context):
             yield
     finally:
         if waiting is not None:
-            waiting._install_proxy()  # noqa: SLF001 - Alembic's own way forgets whoever was there before
+            waiting._install_proxy()  # noqa: SLF001 - Alembic itself does not restore the previous proxy
 
 
 def is_online(module: Any) -> bool:
-    """Say whether a revision declares that existing schemas cannot run it as a script."""
+    """Return True if a revision declares ``online = True``."""
     return bool(getattr(module, "online", False))
 
 
 def _watch(context: MigrationContext) -> None:
-    """Check every statement between the revision and the output, where bound values are still known."""
+    """Make a context check each statement before it is written, while its parameters are still known."""
     impl = context.impl
     unchecked = impl._exec  # noqa: SLF001 - the one place all of op.* passes through
 

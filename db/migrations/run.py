@@ -1,4 +1,4 @@
-"""Running migrations: the shared lineage under its lock, and a tenant's script in its transaction."""
+"""Running rendered migrations: of ``shared`` under its lock, and of a tenant's schema in a transaction."""
 
 from uuid import UUID
 
@@ -13,11 +13,15 @@ from db.tenants import registry
 
 
 class MigrationError(TenantryError):
-    """A schema is not where the registry or the script takes it to be."""
+    """A schema is not at the expected revision, or its tenant is not in the registry."""
 
 
 async def current_revision(connection: Connection, schema: str) -> str | None:
-    """Return the revision in a schema's ``alembic_version``; None where there is none."""
+    """Return the revision in a schema's ``alembic_version``, or None if there is none.
+
+    Raises:
+        MigrationError: the table has more than one row.
+    """
     table = f"{quoted(schema)}.alembic_version"
     if await connection.fetchval("SELECT to_regclass($1)", table) is None:
         return None
@@ -28,19 +32,21 @@ async def current_revision(connection: Connection, schema: str) -> str | None:
 
 
 async def upgrade_shared(connection: Connection, lineage: Lineage, *, regrant: bool = False) -> str:
-    """Bring ``shared`` to the newest revision; many starting at once do it once.
+    """Bring ``shared`` to the newest revision. If several processes do this at once, one of them migrates.
+
+    If ``shared`` is at a revision that this release does not know, change nothing.
 
     Args:
-        connection: the owner's, outside a transaction.
-        lineage: the shared one.
-        regrant: whether the API's login gets its rights anew even where there is nothing to migrate.
+        connection: of the owner, not in a transaction.
+        lineage: the shared lineage.
+        regrant: whether to grant the API's login its rights again even if there is nothing to migrate.
 
     Returns:
-        The revision ``shared`` is at; one that this release does not know is left alone.
+        The revision of ``shared``.
     """
     async with connection.transaction():
         await connection.execute(f"SELECT pg_advisory_xact_lock({locks.SHARED})")
-        # Not IF NOT EXISTS alone: that would ask for CREATE on the database even where it is there.
+        # IF NOT EXISTS would need CREATE on the database even if the schema exists.
         if await connection.fetchval("SELECT to_regnamespace('shared')") is None:
             await connection.execute("CREATE SCHEMA shared")
         current = await current_revision(connection, "shared")
@@ -57,16 +63,16 @@ async def upgrade_shared(connection: Connection, lineage: Lineage, *, regrant: b
 
 
 async def upgrade_schema(connection: Connection, schema: SchemaName, script: Rendered) -> None:
-    """Run a rendered script in a tenant's schema and grant its role what it made.
+    """Run a rendered script in a tenant's schema, and grant the tenant's role its rights.
 
     Args:
-        connection: the owner's, within the transaction that all of it shall be part of.
-        schema: the tenant's.
-        script: from where the schema is.
+        connection: of the owner, in a transaction.
+        schema: the tenant's schema.
+        script: the script, which must start at the schema's revision.
 
     Raises:
-        MigrationError: the schema was not where the script starts.
-        asyncpg.PostgresError: whatever a statement met.
+        MigrationError: the schema is not at the script's start, or did not reach its end.
+        asyncpg.PostgresError: a statement failed.
     """
     before = await current_revision(connection, schema)
     if before != script.start:
@@ -84,6 +90,6 @@ async def upgrade_schema(connection: Connection, schema: SchemaName, script: Ren
 async def record_revision(
     connection: Connection, tenant_id: UUID, lineage: Lineage, revision: str | None
 ) -> None:
-    """Write into the registry which revision a tenant's schema is at."""
+    """Record the revision of a tenant's schema in the registry. None means before the first revision."""
     compatible_from = lineage.compatible_from(revision) if revision else None
     await registry.record_revision(connection, tenant_id, revision, compatible_from)
