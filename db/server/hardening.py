@@ -1,8 +1,8 @@
 """Hardening: what a superuser takes from PUBLIC, so that an injected statement cannot leave its tenant.
 
-Schema rights stop a tenant's role at its own schema. What is left is a SELECT that changes the role it
-runs under, runs text as SQL, or reaches what belongs to the server as a whole. Each item says what it
-would allow; `missing` finds those that are not in force (``litestar doctor`` prints them).
+Rights on schemas keep a tenant's role in its own schema. They do not stop a SELECT that changes its role,
+runs text as SQL, or uses what belongs to the whole server. Each item says what it would allow. `missing`
+finds the items that are not in force; ``litestar doctor`` prints them.
 """
 
 from typing import Final
@@ -15,14 +15,14 @@ from db.session.connection import Connection
 
 
 class Item(msgspec.Struct, frozen=True):
-    """One thing that PUBLIC must not have.
+    """Functions that PUBLIC must not execute.
 
     Args:
-        name: what it is, as doctor says it.
-        allows: what an attacker could do with it.
-        functions: a regular expression on names of functions of ``pg_catalog``.
-        app: whether the API's login needs it all the same (the tenants' roles do not).
-        owner: whether the owner needs it.
+        name: the item's name in the output of ``litestar doctor``.
+        allows: what an attacker could do with the functions.
+        functions: a regular expression on the names of functions in ``pg_catalog``.
+        app: whether the API's login needs the functions; the tenants' roles never do.
+        owner: whether the owner needs the functions.
     """
 
     name: str
@@ -84,7 +84,7 @@ FUNCTIONS: Final = (
 
 
 class Missing(msgspec.Struct, frozen=True):
-    """A hardening that is not in force."""
+    """A right that PUBLIC still has."""
 
     name: str
     allows: str
@@ -113,13 +113,13 @@ LANGUAGES_ALLOWS: Final = "DO blocks and functions of one's own, and so statemen
 
 
 async def harden(connection: Connection) -> None:
-    """Take from PUBLIC all that is listed here, in the connection's database; it can be repeated.
+    """Revoke from PUBLIC all that this module lists, in the connection's database. Safe to repeat.
 
     Args:
-        connection: a superuser's.
+        connection: of a superuser.
 
     Raises:
-        asyncpg.InsufficientPrivilegeError: it is not a superuser's, as on most managed servers.
+        asyncpg.InsufficientPrivilegeError: the login is not a superuser, as on most managed servers.
     """
     script: list[str] = []
     for item in FUNCTIONS:
@@ -142,10 +142,10 @@ async def harden(connection: Connection) -> None:
 
 
 async def missing(connection: Connection) -> list[Missing]:
-    """Return what is not in force in the connection's database.
+    """Return the rights that PUBLIC still has in the connection's database.
 
     Args:
-        connection: anybody's.
+        connection: of any login.
     """
     found: list[Missing] = []
     for item in FUNCTIONS:

@@ -1,4 +1,4 @@
-"""Rights of the API's login in ``shared``, table by table and column by column."""
+"""The rights of the API's login in ``shared``, by table and column: the list, granting and comparing."""
 
 from typing import Final
 
@@ -11,7 +11,7 @@ APP: Final = "tenantry_app"
 OWNER: Final = "tenantry_owner"
 
 ALL: Final = "*"
-"""Every column of the table, those of later revisions included."""
+"""All columns of the table, including those that later revisions add."""
 
 RIGHTS: Final[dict[str, dict[str, str]]] = {
     "alembic_version": {"SELECT": ALL},
@@ -27,7 +27,7 @@ RIGHTS: Final[dict[str, dict[str, str]]] = {
         "UPDATE": "email, is_active, updated_at",
         "DELETE": ALL,
     },
-    # A waiting administrator who logs in too early is told so, after the right password only.
+    # password_hash is read so that a waiting administrator is told to wait only after the right password.
     "pending_admins": {
         "SELECT": "tenant_id, email, password_hash",
         "INSERT": "tenant_id, email, first_name, last_name, password_hash",
@@ -86,21 +86,21 @@ ORDER BY 1, 2, 3
 """
 _WHOLE_TABLE: Final = ("DELETE", "TRUNCATE", "TRIGGER")
 _MAINTAIN: Final = 170_000
-"""The first version, as `server_version_num` says it, with the privilege MAINTAIN."""
+"""The first ``server_version_num`` with the privilege MAINTAIN."""
 
 
 class Differences(msgspec.Struct, frozen=True):
-    """How a login's rights in ``shared`` differ from `RIGHTS`, each as ``UPDATE (revision) on tenants``."""
+    """Differences between a login's rights in ``shared`` and `RIGHTS`, such as ``UPDATE (revision) on tenants``."""
 
     missing: list[str]
     surplus: list[str]
 
 
 async def differences(connection: Connection) -> Differences:
-    """Compare what the login may do in ``shared`` with what it should be able to.
+    """Return the differences between the login's rights in ``shared`` and `RIGHTS`.
 
     Args:
-        connection: the API's login.
+        connection: of the API's login.
     """
     missing: list[str] = []
     surplus: list[str] = []
@@ -123,10 +123,12 @@ async def differences(connection: Connection) -> Differences:
 
 
 async def grant_shared(connection: Connection) -> None:
-    """Give the API's login what `RIGHTS` lists in ``shared``, and nothing else.
+    """Grant the API's login the rights in `RIGHTS`, and revoke all others in ``shared``.
+
+    Tables that do not exist yet are skipped.
 
     Args:
-        connection: the owner's, within a transaction.
+        connection: of the owner, in a transaction.
     """
     present = {
         row["relname"]

@@ -1,7 +1,7 @@
-"""Roles and schemas: the one module that creates, grants and drops them.
+"""Creating, granting and dropping of tenants' roles and schemas, and of keepers.
 
-Tenant roles are created by keepers, since PostgreSQL 16 and later work a creator's memberships out
-anew at each GRANT of a role that it administers: flat with keepers, linear in tenants without.
+Keepers create the tenants' roles. PostgreSQL 16 and later compute all memberships of a creator again at
+each GRANT of a role that it administers, so with one creator the cost would grow with the number of tenants.
 """
 
 from typing import Final
@@ -12,7 +12,7 @@ from db.session import locks
 from db.session.connection import Connection
 
 KEEPER_CAPACITY: Final = 500
-"""Tenant roles one keeper administers at most."""
+"""Most tenants' roles that one keeper administers."""
 
 _LOAD = """
 SELECT k.rolname AS keeper, count(m.roleid) AS roles
@@ -32,16 +32,16 @@ WHERE t.rolname = $1 AND m.admin_option AND k.rolname ~ '^tenantry_keeper_[0-9]{
 
 
 async def keeper(connection: Connection) -> str:
-    """Return a keeper with room for a tenant's role, adding one where all are full.
+    """Return the name of a keeper with room for a tenant's role. If all are full, add one.
 
     Args:
-        connection: the owner's, within a transaction.
+        connection: of the owner, in a transaction.
     """
     found = await _with_room(connection)
     if found:
         return found
     await connection.execute(f"SELECT pg_advisory_xact_lock({locks.KEEPERS})")
-    found = await _with_room(connection)  # whoever held the lock may have added one
+    found = await _with_room(connection)  # another session may have added one before it released the lock
     if found:
         return found
     name = f"tenantry_keeper_{len(await connection.fetch(_LOAD)):02d}"
@@ -63,8 +63,8 @@ async def create_schema(connection: Connection, schema: SchemaName) -> None:
     """Create a tenant's role and its empty schema.
 
     Args:
-        connection: the owner's, within a transaction.
-        schema: the name of both.
+        connection: of the owner, in a transaction.
+        schema: the name of the role and the schema.
     """
     name = quoted(schema_name(schema))
     await connection.execute(
@@ -77,11 +77,13 @@ async def create_schema(connection: Connection, schema: SchemaName) -> None:
 
 
 async def grant_schema(connection: Connection, schema: SchemaName) -> None:
-    """Give a tenant's role its rights: to read and write rows, save Alembic's own, and no DDL.
+    """Grant a tenant's role its rights, after each migration.
+
+    The role can read and write the rows of all tables except ``alembic_version``. It cannot run DDL.
 
     Args:
-        connection: the owner's, within a transaction; to be called after each migration.
-        schema: the tenant's.
+        connection: of the owner, in a transaction.
+        schema: the tenant's schema.
     """
     name = quoted(schema_name(schema))
     await connection.execute(
@@ -94,11 +96,13 @@ async def grant_schema(connection: Connection, schema: SchemaName) -> None:
 
 
 async def drop_schema(connection: Connection, schema: SchemaName) -> None:
-    """Drop a tenant's schema with all it holds, then its role as the keeper that administers it.
+    """Drop a tenant's schema with all its objects, and then, as its keeper, the tenant's role.
+
+    A schema or role that does not exist is skipped.
 
     Args:
-        connection: the owner's, within a transaction.
-        schema: the tenant's; nothing happens for what is not there.
+        connection: of the owner, in a transaction.
+        schema: the tenant's schema.
     """
     name = quoted(schema_name(schema))
     await connection.execute(f"DROP SCHEMA IF EXISTS {name} CASCADE")

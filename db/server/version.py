@@ -1,4 +1,4 @@
-"""The server's version: which PostgreSQL is new enough."""
+"""Checks of the PostgreSQL server's version."""
 
 from typing import Final
 
@@ -6,23 +6,23 @@ from db.errors import TenantryError
 from db.session.connection import Connection
 
 FLOORS: Final = {16: 160005, 17: 170001}
-"""Oldest minor release of a major one: earlier ones lose SET ROLE on plan reuse (CVE-2024-10978)."""
+"""The oldest supported minor release of a major one. Earlier ones lose SET ROLE on plan reuse (CVE-2024-10978)."""
 
 
 class UnsupportedServerError(TenantryError):
-    """PostgreSQL is older than what tenants' roles need."""
+    """PostgreSQL is too old for tenants' roles."""
 
     kind = "unavailable"
 
 
 def check_number(number: int) -> None:
-    """Refuse servers below the floor: 16.5, 17.1, 18.
+    """Check that a server's version is 16.5, 17.1, 18 or later.
 
     Args:
-        number: ``server_version_num``.
+        number: the server's ``server_version_num``.
 
     Raises:
-        UnsupportedServerError: it is older.
+        UnsupportedServerError: the version is older.
     """
     major = number // 10000
     if major < 16 or number < FLOORS.get(major, 0):
@@ -37,9 +37,9 @@ async def get_number(connection: Connection) -> int:
 
 
 async def check(connection: Connection) -> None:
-    """Refuse the connection's server if it is too old.
+    """Check that the version of the connection's server is supported.
 
     Raises:
-        UnsupportedServerError: it is older than the floor.
+        UnsupportedServerError: the version is too old.
     """
     check_number(await get_number(connection))
