@@ -1,5 +1,5 @@
-"""The ground floor: settings, names, contracts, models, ledger, registry and migrations.
+"""The database layer: settings, names, models, sessions, the ledger, the registry and migrations.
 
-Nothing here knows HTTP or AMQP. A function that takes ``connection`` runs inside the caller's
-transaction and never commits it.
+Nothing here uses HTTP or AMQP. A function that takes ``connection`` runs in the caller's transaction, if
+there is one, and never commits it.
 """

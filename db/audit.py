@@ -1,8 +1,8 @@
-"""The audit log: who did what, written in the transaction of the change. Rows are only ever added.
+"""The audit log: who did what, written in the transaction of the change. Rows are never changed or deleted.
 
-Every change of an operator, of a tenant's client and of a sign-up flow is recorded here, and in one way.
-Details have the names of the columns that they are about: ``key_id``, ``message_id``, ``replay_id``,
-``user_id``, ``role_id``, ``permission_id``; ``fields`` are the names of what was changed.
+Every change by an operator, a tenant's client or a sign-up flow is recorded with `record`. Details have the
+names of columns: ``key_id``, ``message_id``, ``replay_id``, ``user_id``, ``role_id``, ``permission_id``;
+``fields`` lists the names of changed fields.
 """
 
 from typing import Any
@@ -17,9 +17,9 @@ class By(msgspec.Struct, frozen=True):
     """Who acts, and why.
 
     Args:
-        actor: the key id of the token, or ``shell:<user>``, ``provisioner``, ``anonymous``.
-        request_id: the request's, or the id of the message that asked for it.
-        reason: in their own words.
+        actor: the key id of the token, or ``shell:<user>``, ``provisioner`` or ``anonymous``.
+        request_id: the id of the request or message that asked for the change.
+        reason: why, in the actor's own words.
     """
 
     actor: str
@@ -36,15 +36,15 @@ async def record(
     outcome: str = "ok",
     **detail: Any,
 ) -> None:
-    """Write an entry.
+    """Write an audit entry.
 
     Args:
-        connection: within the transaction of the change; as the login, not as a tenant's role.
-        by: who did it, and why.
+        connection: in the transaction of the change, with the role of the login, not of a tenant.
+        by: who acted, and why.
         action: what was done, as ``resource.verb``, such as ``tenant.suspend``.
-        tenant_id: the tenant that it was done to.
-        outcome: ``ok``, or the kind of problem that it ended with.
-        detail: what else is worth knowing, but never a secret. What is None is left out.
+        tenant_id: the id of the tenant that was acted on.
+        outcome: ``ok``, or the kind of the problem that the act ended with.
+        detail: further details, never a secret. A detail that is None is left out.
     """
     said = {"reason": by.reason, **detail}
     await connection.execute(

@@ -1,4 +1,4 @@
-"""Bootstrap: from an empty PostgreSQL server to one that Tenantry can run on. Safe to repeat."""
+"""Bootstrap: preparing a PostgreSQL server for Tenantry, as a superuser. Safe to repeat."""
 
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -16,13 +16,13 @@ from db.tenants import tokens
 
 
 class Bootstrapped(msgspec.Struct, frozen=True):
-    """The two logins, as addresses on the server and database that were bootstrapped."""
+    """The addresses of the bootstrapped database for the owner and for the API's login."""
 
     owner_url: str
     app_url: str
 
     def __repr__(self) -> str:
-        return "Bootstrapped(...)"  # the addresses carry passwords
+        return "Bootstrapped(...)"  # the addresses hold passwords
 
 
 async def bootstrap(
@@ -33,14 +33,14 @@ async def bootstrap(
     settings: Settings | None = None,
     harden: bool = True,
 ) -> Bootstrapped:
-    """Make logins, keepers, hardening and the shared lineage, in this order.
+    """Make the logins, harden the database, make a keeper and migrate the shared lineage.
 
     Args:
-        superuser_url: a superuser's address of the database to use, which is created if missing.
-        owner_password: what ``tenantry_owner`` shall log in with from now on.
-        app_password: what ``tenantry_app`` shall log in with from now on.
-        settings: for the API login's time-outs and the migrations.
-        harden: whether to run the hardening script; a managed server may refuse it.
+        superuser_url: a superuser's address of the database, which is created if it does not exist.
+        owner_password: the new password of ``tenantry_owner``.
+        app_password: the new password of ``tenantry_app``.
+        settings: the time-outs of the API's login, and Alembic's configuration file.
+        harden: whether to run the hardening; a managed server may refuse it.
 
     Raises:
         UnsupportedServerError: PostgreSQL is too old.
@@ -51,7 +51,7 @@ async def bootstrap(
     try:
         await version.check(connection)
         async with connection.transaction():
-            # Roles belong to the whole server: one bootstrap at a time.
+            # Roles belong to the whole server, so bootstraps must not run at the same time.
             await connection.execute("SELECT pg_advisory_xact_lock(7302845120002)")
             await _logins(connection, owner_password, app_password, settings)
             await prepare_database(connection, harden=harden)
@@ -66,13 +66,13 @@ async def bootstrap(
 
 
 async def prepare_database(connection: Connection, *, harden: bool = True) -> None:
-    """Give the logins their rights on the connection's database, and harden it.
+    """Grant the logins their rights on the connection's database, and harden it.
 
-    Rights on a database are not copied when it is cloned, so each database needs this once.
+    Each database needs this once, because a clone does not get the rights on the original.
 
     Args:
-        connection: a superuser's.
-        harden: whether to run the hardening script.
+        connection: of a superuser.
+        harden: whether to run the hardening.
     """
     database = quoted(await connection.fetchval("SELECT current_database()"))
     await connection.execute(
@@ -85,12 +85,15 @@ async def prepare_database(connection: Connection, *, harden: bool = True) -> No
 
 
 async def migrate_shared(owner_url: str, settings: Settings, *, regrant: bool = False) -> str:
-    """Bring the shared lineage to its head as owner, a keeper made first; return the revision.
+    """Make a keeper if there is none, migrate ``shared`` to its head, and return the revision.
 
     Args:
-        owner_url: the owner's login.
-        settings: where the lineage is.
-        regrant: whether the API's login gets its rights anew even where the lineage is at its head.
+        owner_url: the address of the owner.
+        settings: Alembic's configuration file.
+        regrant: whether to grant the API's login its rights again even if there is nothing to migrate.
+
+    Raises:
+        UnsupportedServerError: PostgreSQL is too old.
     """
     connection = await asyncpg.connect(owner_url)
     try:
@@ -103,7 +106,7 @@ async def migrate_shared(owner_url: str, settings: Settings, *, regrant: bool = 
 
 
 async def mint_operator(owner_url: str, name: str) -> str:
-    """Mint an operator's token and return it in the clear, this once."""
+    """Mint an operator's token with all scopes, and return its text. There is no audit entry."""
     token = tokens.mint("operator")
     connection = await asyncpg.connect(owner_url)
     try:
@@ -114,7 +117,7 @@ async def mint_operator(owner_url: str, name: str) -> str:
 
 
 async def has_operator(owner_url: str) -> bool:
-    """Say whether any operator's token is live."""
+    """Return True if there is an operator's token that is neither revoked nor expired."""
     connection = await asyncpg.connect(owner_url)
     try:
         return await tokens.has_operator(connection)
@@ -137,7 +140,7 @@ async def _create_database(superuser_url: str) -> None:
         if not await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", name):
             await connection.execute(f"CREATE DATABASE {quoted(name)} TEMPLATE template0 ENCODING 'UTF8'")
     except (asyncpg.DuplicateDatabaseError, asyncpg.UniqueViolationError):
-        pass  # somebody else was quicker
+        pass  # another process has created it meanwhile
     finally:
         await connection.close()
 
@@ -146,7 +149,7 @@ async def _logins(connection: Connection, owner_password: str, app_password: str
     for role in (OWNER, APP):
         if not await connection.fetchval("SELECT true FROM pg_roles WHERE rolname = $1", role):
             await connection.execute(f"CREATE ROLE {quoted(role)}")
-    # The owner has CREATEROLE only to add keepers; the login inherits nothing of the tenants' roles.
+    # The owner needs CREATEROLE only to add keepers. NOINHERIT keeps tenants' rights from the API's login.
     await connection.execute(
         f"ALTER ROLE {quoted(OWNER)} LOGIN INHERIT CREATEROLE NOSUPERUSER NOCREATEDB NOREPLICATION"
         f" NOBYPASSRLS PASSWORD {literal(owner_password)};"

@@ -1,6 +1,6 @@
-"""Yours: the application's tables, their permissions, and the oldest revision that its code works with.
+"""The domain: the application's tables, its permissions, and the oldest revision that its code works with.
 
-The example is a to-do list. ``docs/how-to.md`` says how to replace it.
+The example is a to-do list; replace it with your own domain as ``docs/how-to.md`` says.
 """
 
 from datetime import datetime
@@ -12,13 +12,13 @@ from sqlalchemy.orm import Mapped, mapped_column
 from db.models.base import Base
 
 OLDEST_SERVED: Final = "e05b6d1c83fa"
-"""The oldest tenant revision that this release's code works with; tenants before it are answered 503."""
+"""The oldest tenant revision that this release's code works with. Requests of older tenants are answered 503."""
 
 PermissionName = Literal["todos:read", "todos:write"]
-"""What the application's routes ask for; a revision gives them to each tenant under the same names."""
+"""The permissions that the domain's routes require. A revision adds them to each tenant under the same names."""
 
 FIRST_ROW: Final[tuple[str, dict[str, Any]]] = ("/todos", {"title": "Bake bread"})
-"""The path and body of the request by which ``make run`` writes its first tenant's first row. May be left out."""
+"""Optional: path and body of the request with which ``make run`` writes its first tenant's first row."""
 
 
 class Todo(Base):

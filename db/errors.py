@@ -1,7 +1,7 @@
-"""Errors: one base for all that somebody outside is told of, which carries the problem's kind.
+"""The base class of errors that are reported outside, with the kinds of problems, and general subclasses.
 
-HTTP looks the kind up in ``api/web/problems.py``, where it has a status and words; the shell prints the
-error's own words and ends with its exit code.
+HTTP finds the status and text of a kind in ``api/web/problems.py``. The shell prints the error's message and
+ends with its exit code.
 """
 
 from collections.abc import Sequence
@@ -45,20 +45,20 @@ ProblemKind = Literal[
 
 
 class InvalidField(msgspec.Struct, frozen=True):
-    """What is wrong with one value."""
+    """The name of an invalid value, and what is wrong with it."""
 
     field: str
     message: str
 
 
 class TenantryError(Exception):
-    """The base of errors that a client, a flow or an operator is told of.
+    """The base class of errors that are reported to a client, a flow or an operator.
 
     Attributes:
-        kind: the kind of problem that it is.
-        exit_code: what a shell command ends with: 1, or 2 where the command itself was wrong.
-        fields: which values are wrong, where the kind is ``validation``.
-        retry_after: seconds after which another try may succeed; the kind's own by default.
+        kind: the kind of the problem.
+        exit_code: the exit code of a shell command: 1, or 2 if the command itself was wrong.
+        fields: the invalid values, if the kind is ``validation``.
+        retry_after: seconds after which a retry may succeed; the kind's default if None.
     """
 
     kind: ProblemKind = "internal"
@@ -68,11 +68,11 @@ class TenantryError(Exception):
 
 
 class ProblemError(TenantryError):
-    """An error that is told by its kind alone.
+    """An error that needs no more than its kind.
 
     Args:
-        kind: the kind of problem.
-        retry_after: seconds after which another try may succeed; the kind's own by default.
+        kind: the kind of the problem.
+        retry_after: seconds after which a retry may succeed; the kind's default if None.
     """
 
     def __init__(self, kind: ProblemKind, *, retry_after: int | None = None) -> None:
@@ -98,16 +98,16 @@ class InvalidValueError(TenantryError, ValueError):
 
 
 class WrongStateError(TenantryError):
-    """A tenant or a message is in a state that does not allow this."""
+    """The state of a tenant or message does not allow the act."""
 
     kind = "state-conflict"
 
 
 class TakenError(TenantryError):
-    """Somebody else has it already.
+    """A slug, host or e-mail belongs to somebody already.
 
     Args:
-        what: ``slug``, ``host`` or ``email``.
+        what: what is taken: ``slug``, ``host`` or ``email``.
     """
 
     def __init__(self, what: Literal["slug", "host", "email"]) -> None:

@@ -1,4 +1,4 @@
-"""Logs: structlog for our own lines, and the standard library's shown through it."""
+"""Logging set-up: structlog, through which the standard library's log records go too."""
 
 import logging
 import re
@@ -12,7 +12,7 @@ _PASSWORD: Final = re.compile(r"(://[^:/@\s]*:)[^@\s]+@")
 
 
 def redact(text: str) -> str:
-    """Return ``text`` without tokens' secrets and addresses' passwords."""
+    """Return ``text`` without the secrets of tokens and the passwords in addresses."""
     return _PASSWORD.sub(r"\1***@", _TOKEN.sub(r"\1_\2_***", text))
 
 
@@ -24,11 +24,11 @@ def _redact(_: Any, __: str, event: structlog.types.EventDict) -> structlog.type
 
 
 def configure(form: Literal["json", "console"], level: str) -> None:
-    """Set up logging for a process: to standard error, one line an event.
+    """Set up a process's logging to standard error, with one line for each event.
 
     Args:
         form: ``json`` for machines, ``console`` for people.
-        level: the least severe level shown.
+        level: the least severe level to log.
     """
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -58,6 +58,6 @@ def configure(form: Literal["json", "console"], level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    # Our own lines say what a lost connection means, and which revision a schema went to.
+    # Tenantry itself logs lost connections and migrations, so these would say the same again.
     for noisy in ("aiormq", "aio_pika", "alembic"):
         logging.getLogger(noisy).setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""Names: what a slug, a host and a schema may be called. The one place that quotes an identifier."""
+"""Names: rules for slugs, hosts and schemas, and the only functions that quote SQL identifiers and literals."""
 
 import base64
 import re
@@ -14,14 +14,14 @@ from sqlalchemy.dialects.postgresql.base import RESERVED_WORDS
 from db.errors import InvalidValueError
 
 SchemaName = NewType("SchemaName", str)
-"""A tenant's schema and role: ``t_`` and 16 base32 characters (80 random bits), never user input."""
+"""The name of a tenant's schema and role: ``t_`` and 16 base32 characters (80 random bits), never user input."""
 
 SLUG: Final = re.compile(r"\A[a-z]([a-z0-9_-]{0,61}[a-z0-9])?\Z")
 SCHEMA: Final = re.compile(r"\At_[a-z2-7]{16}\Z")
 _LABEL: Final = re.compile(r"\A[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")
 _IPV4: Final = re.compile(r"\A[0-9.]+\Z")
 
-# SQLAlchemy's list lacks the last line's words; those before it are verbs, and names with a meaning here.
+# SQL verbs, then names with a meaning in Tenantry, then reserved words that SQLAlchemy's list lacks.
 RESERVED: Final = RESERVED_WORDS | frozenset(
     """
     alter begin by commit delete drop exists insert reset revoke role rollback schema set truncate update
@@ -31,23 +31,23 @@ RESERVED: Final = RESERVED_WORDS | frozenset(
 )
 _RESERVED_BEGINNINGS: Final = ("pg_", "tenantry")
 _PREFIX: Final = "t-"
-"""What comes before a derived slug that could not be one otherwise."""
+"""Put before a derived slug that is reserved or does not begin with a letter."""
 _LONGEST: Final = 63
 
 NO_NUL: Final = r"^[^\x00]*$"
 Line = Annotated[str, Meta(min_length=1, max_length=200, pattern=NO_NUL)]
-"""One line of text. PostgreSQL's text has no NUL."""
+"""A short text. It has no NUL, which PostgreSQL cannot store."""
 
 
 class InvalidNameError(InvalidValueError):
-    """A slug or host cannot be used; the message says why."""
+    """A slug or host cannot be used. The message says why."""
 
 
 def folded(text: str) -> str:
-    """Return ``text`` with its ASCII letters in lower case: the one way in which slugs are compared.
+    """Return ``text`` with its ASCII letters in lower case. Slugs are always compared in this form.
 
-    No other letter changes, so that no name is taken for another: ``casefold`` would turn ``ß`` into ``ss``,
-    and ``lower`` the Kelvin sign into ``k``.
+    Other letters do not change, so that different names stay different: ``casefold`` would turn ``ß`` into
+    ``ss``, and ``lower`` the Kelvin sign into ``k``.
     """
     return text.translate(_ASCII_LOWER)
 
@@ -59,7 +59,7 @@ def slug(text: str) -> str:
     """Return ``text`` as a tenant's slug, folded.
 
     Raises:
-        InvalidNameError: it is malformed or reserved.
+        InvalidNameError: the slug is malformed or reserved.
     """
     chosen = folded(text)
     if not SLUG.match(chosen):
@@ -74,13 +74,13 @@ def slug(text: str) -> str:
 
 
 def slug_from(name: str) -> str:
-    """Derive a slug from a tenant's display name, such as ``Café Müller`` -> ``cafe-muller``.
+    """Return a slug made from a tenant's name, such as ``cafe-muller`` from ``Café Müller``.
 
-    A name in another script is transliterated. What could not be a slug gets a prefix (``24h Shop`` ->
-    ``t-24h-shop``), or is cut.
+    Other scripts are transliterated. A slug that is reserved or does not begin with a letter gets a prefix
+    (``t-24h-shop`` from ``24h Shop``). A slug that is too long is cut.
 
     Raises:
-        InvalidNameError: there is neither a letter nor a digit in it.
+        InvalidNameError: the name has neither a letter nor a digit.
     """
     derived = slugify(name)
     if not derived:
@@ -88,7 +88,7 @@ def slug_from(name: str) -> str:
     if not SLUG.match(derived[:1]) or _is_reserved(derived):
         derived = _PREFIX + derived
     cut = derived[:_LONGEST].strip("-")
-    # Cutting may leave a word that is reserved, but only one of more letters than any of these has.
+    # Cutting cannot make a reserved word, because all of them are shorter than 63 characters.
     return slug(cut)
 
 
@@ -97,9 +97,9 @@ def _is_reserved(chosen: str) -> bool:
 
 
 def get_slug(text: str) -> str | None:
-    """Return ``text`` folded where some tenant could have it as its slug, else None.
+    """Return ``text`` folded if it is a well-formed slug, else None.
 
-    For look-ups: a name that no tenant has is not looked up, whatever PostgreSQL would say to it.
+    For look-ups: a malformed slug need not be sent to PostgreSQL, which may reject it.
     """
     chosen = folded(text)
     return chosen if SLUG.match(chosen) else None
@@ -109,7 +109,8 @@ def host(text: str) -> str:
     """Return ``text`` as a host name: lower case, IDNA to ASCII (RFC 5891), at most 253 characters.
 
     Raises:
-        InvalidNameError: it has a port, user information or a wildcard, or is an IP address.
+        InvalidNameError: ``text`` is not a host name. It may have a port, user information or a wildcard, or be
+            an IP address.
     """
     try:
         ascii_host = idna.encode(text.strip().rstrip("."), uts46=True).decode().lower()
@@ -124,15 +125,15 @@ def host(text: str) -> str:
 
 
 def new_schema_name() -> SchemaName:
-    """Draw a fresh name for a tenant's schema and role; 80 bits, so that none is ever drawn twice."""
+    """Return a random name for a tenant's schema and role. It has 80 random bits, so it is unique."""
     return SchemaName("t_" + base64.b32encode(secrets.token_bytes(10)).decode().lower())
 
 
 def schema_name(text: str) -> SchemaName:
-    """Check that ``text`` is a tenant schema's name, and so safe within SQL text.
+    """Return ``text`` if it is a tenant schema's name, and so safe in SQL text.
 
     Raises:
-        ValueError: it is not; nothing but a defect or tampering leads here.
+        ValueError: ``text`` is not such a name, because of a defect or tampering.
     """
     if not SCHEMA.match(text):
         raise ValueError(f"not a tenant schema: {text!r}")
@@ -143,7 +144,8 @@ def quoted(identifier: str) -> str:
     """Return ``identifier`` quoted for SQL text.
 
     Raises:
-        ValueError: it is empty, has a NUL, or is longer than PostgreSQL's 63 bytes, which would cut it.
+        ValueError: ``identifier`` is empty, has a NUL, or is longer than 63 bytes, so that PostgreSQL would
+            cut it.
     """
     if not identifier or "\0" in identifier or len(identifier.encode()) > 63:
         raise ValueError("not an identifier")
@@ -151,10 +153,10 @@ def quoted(identifier: str) -> str:
 
 
 def literal(text: str) -> str:
-    """Return ``text`` as an SQL literal, for statements that take no parameters (ALTER ROLE, say).
+    """Return ``text`` as an SQL literal, for statements that take no parameters, such as ALTER ROLE.
 
     Raises:
-        ValueError: it has a NUL.
+        ValueError: ``text`` has a NUL.
     """
     if "\0" in text:
         raise ValueError("a literal cannot have a NUL")

@@ -1,4 +1,4 @@
-"""Settings, read once from the environment by each process's composition root."""
+"""Settings of the API and the provisioner, read from environment variables once in each process."""
 
 import os
 from collections.abc import Mapping
@@ -13,11 +13,11 @@ PROJECT = Path(__file__).resolve().parent.parent
 
 
 class SettingsError(Exception):
-    """A setting is missing or has a value that it cannot have; the message names it."""
+    """A setting is missing or invalid. The message names its variable."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that can be set. A field's environment variable is its name in capitals."""
+    """All settings. A field's environment variable is the field's name in capitals."""
 
     database_url: Annotated[
         str | None, Meta(description="The API's PostgreSQL login (`tenantry_app`), as `postgresql://...`.")
@@ -161,32 +161,32 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def provisioner_pool(self) -> int:
-        """PostgreSQL connections that a provisioner's parts share.
+        """The size of a provisioner's connection pool.
 
-        One for each of the relay's four batches, one each for upkeep and replayer; for each command in hand,
-        the one that holds it and one to record what became of it.
+        The relay's four batches, upkeep and the replayer need one connection each. A command that is worked
+        on needs two: one to hold its lock, and one to record its result.
         """
         return 6 + 2 * self.provision_concurrency
 
     @property
     def connections(self) -> int:
-        """PostgreSQL connections of one API worker and one provisioner, at most.
+        """The most PostgreSQL connections that one API worker and one provisioner open together.
 
-        Besides the pools: each listens on one, and migrations that no transaction can hold share one.
+        Besides the pools, each process listens on one connection, and online runs use one.
         """
         return (self.pool_size + 1) + (self.provisioner_pool + 2)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(...)"  # URLs carry passwords
+        return f"{type(self).__name__}(...)"  # the addresses hold passwords
 
     def __rich_repr__(self) -> Any:
         yield from ()
 
     def require(self, name: str) -> str:
-        """Return the setting ``name``, which this process cannot do without.
+        """Return the setting ``name``, which this process needs.
 
         Raises:
-            SettingsError: it is not set.
+            SettingsError: the setting is not set.
         """
         value = getattr(self, name)
         if not value:
@@ -195,15 +195,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def load(environment: Mapping[str, str] | None = None) -> Settings:
-    """Read the settings.
+    """Return the settings of an environment.
 
     Args:
-        environment: where to read from; the process's own by default. Then, database and broker
-            URLs that it lacks are taken from ``$TENANTRY_HOME/run.json``, so that a shell beside a
-            running ``make run`` needs no set-up.
+        environment: the variables; the process's own by default. In that case, if neither DATABASE_URL nor
+            OWNER_DATABASE_URL is set, missing addresses are read from ``$TENANTRY_HOME/run.json``, so that
+            a shell beside ``make run`` needs no set-up.
 
     Raises:
-        SettingsError: a value cannot be what its setting needs; the message names the variable.
+        SettingsError: a value is invalid; the message names the variable.
     """
     given = os.environ if environment is None else environment
     hints = get_type_hints(Settings, include_extras=True)
