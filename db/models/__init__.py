@@ -1,4 +1,4 @@
-"""Models: ``shared`` for the registry and its neighbours, ``tenant`` for what every tenant has.
+"""Models: the tables of the schema ``shared``, and the house's tables in each tenant's schema.
 
-They describe tables for statements and for autogenerate; tables themselves come from migrations.
+Models describe tables for statements and for autogenerate. Migrations create the tables.
 """

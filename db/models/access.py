@@ -1,4 +1,4 @@
-"""The house's tables in each tenant's schema: users, their roles, and what a role permits."""
+"""The house's tables in each tenant's schema: users, roles and permissions."""
 
 from datetime import datetime
 from typing import Final, Literal
@@ -19,13 +19,13 @@ PermissionName = Literal[
     "keys:read",
     "keys:write",
 ]
-"""What the house's own routes ask for; a migration gives them to each tenant under the same names."""
+"""The permissions that the house's routes require. A migration adds them to each tenant under the same names."""
 
 ADMINISTRATOR: Final = "ADMIN_MASTER"
-"""The role that may do everything; a tenant always keeps one active user who has it."""
+"""The role with all permissions. A tenant always keeps one active user with this role."""
 
 SEEDED_ROLES: Final = (ADMINISTRATOR, "ADMIN", "USER")
-"""The roles that a migration gives to each tenant; the last one is a new user's by default."""
+"""The roles that a migration adds to each tenant. The last one is the default for a new user."""
 
 
 class Role(Base):

@@ -1,6 +1,6 @@
-"""The base of all tables that each tenant has, the house's and the application's alike.
+"""The base class of all tables in tenants' schemas, those of the house and of the domain.
 
-Defaults are the server's (``server_default``), since statements are compiled once and run without the ORM.
+Use ``server_default`` for defaults, because statements are compiled once and run without the ORM.
 """
 
 from datetime import datetime

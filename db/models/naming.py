@@ -1,4 +1,7 @@
-"""Constraint names, so that a migration can name what it drops (SQLAlchemy manual, constraint naming)."""
+"""The naming convention for constraints, so that migrations can drop them by name.
+
+See the SQLAlchemy manual, "Configuring Constraint Naming Conventions".
+"""
 
 from typing import Final
 

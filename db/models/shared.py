@@ -1,4 +1,4 @@
-"""Tables of the schema ``shared``: one set for all tenants."""
+"""The tables of the schema ``shared``, which exist once for all tenants."""
 
 from datetime import datetime
 from typing import Any
@@ -49,7 +49,7 @@ def one_of(column: str, values: tuple[str, ...]) -> str:
 
 
 class Tenant(Shared):
-    """A tenant, as the registry knows it. `db.registry` alone changes ``status`` and ``version``."""
+    """A tenant, as it is in the registry. Only `db.tenants.registry` changes ``status`` and ``version``."""
 
     __tablename__ = "tenants"
     __table_args__ = (
@@ -83,7 +83,7 @@ class TenantHost(Shared):
 
 
 class SharedUser(Shared):
-    """Which tenant an e-mail belongs to: one e-mail is one person in one tenant."""
+    """The tenant that an e-mail belongs to. An e-mail belongs to one person in one tenant."""
 
     __tablename__ = "shared_users"
 
@@ -96,7 +96,7 @@ class SharedUser(Shared):
 
 
 class PendingAdmin(Shared):
-    """A sign-up's administrator, from the request until provisioning makes the user."""
+    """A sign-up's administrator, who waits until provisioning makes the user."""
 
     __tablename__ = "pending_admins"
 
@@ -109,7 +109,7 @@ class PendingAdmin(Shared):
 
 
 class AccessToken(Shared):
-    """A bearer token, of which only the SHA-256 is kept."""
+    """A token, of which only the SHA-256 is stored."""
 
     __tablename__ = "access_tokens"
     __table_args__ = (
@@ -203,7 +203,7 @@ class LedgerMessage(Shared):
 
 
 class Replay(Shared):
-    """A bulk replay; the provisioners work it off at its rate, until it is finished or cancelled."""
+    """A bulk replay. The provisioners advance it at its rate until it is finished or cancelled."""
 
     __tablename__ = "replays"
     __table_args__ = (
@@ -227,7 +227,7 @@ class Replay(Shared):
 
 
 class ReplayMessage(Shared):
-    """A message that a bulk replay has still to come to."""
+    """A message that a bulk replay has not sent again yet."""
 
     __tablename__ = "replay_messages"
 
@@ -236,7 +236,7 @@ class ReplayMessage(Shared):
 
 
 class Heartbeat(Shared):
-    """What a provisioner process last said of itself."""
+    """What a provisioner process last reported of itself."""
 
     __tablename__ = "heartbeats"
 
@@ -251,7 +251,7 @@ class Heartbeat(Shared):
 
 
 class Switch(Shared):
-    """Something an operator turned on, such as the pause of the provisioner."""
+    """A switch that operators turn on and off, such as the pause of the provisioners."""
 
     __tablename__ = "switches"
 
@@ -263,7 +263,7 @@ class Switch(Shared):
 
 
 class IdempotencyKey(Shared):
-    """An answered sign-up, under the SHA-256 of its ``Idempotency-Key``."""
+    """The answer to a sign-up, by the SHA-256 of its ``Idempotency-Key``."""
 
     __tablename__ = "idempotency_keys"
 
@@ -275,7 +275,7 @@ class IdempotencyKey(Shared):
 
 
 class AuditEntry(Shared):
-    """Who did what; rows are only ever added."""
+    """An entry of the audit log. Entries are never changed or deleted."""
 
     __tablename__ = "audit_log"
     __table_args__ = (
