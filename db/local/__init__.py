@@ -1,1 +1,1 @@
-"""What ``make run`` and ``make test`` need on one machine: private servers and their supervisor."""
+"""Private servers on one machine and their supervisor, for ``make run`` and the tests."""

@@ -1,4 +1,4 @@
-"""``python -m db.local``: what ``make run`` runs."""
+"""The command ``python -m db.local``, which ``make run`` runs."""
 
 import argparse
 import ctypes
@@ -33,7 +33,7 @@ def main() -> int:
     """Run everything until a signal asks to stop.
 
     Returns:
-        The exit code: 0 after an orderly stop, 1 when something could not be started.
+        The exit code: 0 after an orderly stop, 1 if something could not be started.
     """
     parser = argparse.ArgumentParser(prog="python -m db.local", description="Run Tenantry on this machine.")
     parser.add_argument("--with-parent", action="store_true", help="stop when the parent process ends")

@@ -1,1 +1,1 @@
-"""Child processes: started, watched and stopped."""
+"""Child processes: starting, watching and stopping them."""

@@ -1,4 +1,4 @@
-"""The unprivileged user that a server runs as when its supervisor is root."""
+"""The unprivileged user that a server runs as if its supervisor is root."""
 
 import os
 import pwd
@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 
 class Account(NamedTuple):
-    """A user to become.
+    """A user to run a server as.
 
-    ``reach`` asks for the right to pass directories that are closed to that user.
+    ``reach`` asks for the right to pass directories that are closed to the user.
     """
 
     uid: int
@@ -25,17 +25,17 @@ class Account(NamedTuple):
 
 
 def unprivileged(home: Path, needed: Iterable[Path]) -> Account | None:
-    """Choose the user for a server that refuses to run as root.
+    """Return the user for a server that refuses to run as root.
 
-    It is the owner of ``home`` if that is not root, so that the owner can run the server later
-    without being root, and else ``nobody``.
+    The user is the owner of ``home`` if that is not root, so that the owner can run the server later
+    without being root. Otherwise the user is ``nobody``.
 
     Args:
         home: an existing directory in which the server keeps its data.
         needed: other paths that the server must reach.
 
     Returns:
-        None if this process is not root: then the server runs as its user.
+        The user, or None if this process is not root. Then the server runs as this process's user.
     """
     if os.geteuid() != 0:
         return None

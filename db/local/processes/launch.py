@@ -1,8 +1,8 @@
-"""Start a program that ends with its supervisor, as an unprivileged user where one is named.
+"""A script that starts a program which ends with its supervisor, as an unprivileged user if one is given.
 
-Run by path with ``python -I -S``, so it imports nothing of the project; the program takes its place
-(and its process id). Arguments: death signal, supervisor's process id, user id, group id (-1: stay),
-``reach`` or ``plain``, then the program and its arguments.
+The script is run by path with ``python -I -S``, so it must not import the project. The program replaces it
+and keeps its process id. Arguments: the death signal, the supervisor's process id, a user id and a group id
+(-1: no change), ``reach`` or ``plain``, then the program and its arguments.
 
 Sources: PR_SET_PDEATHSIG in prctl(2); ambient capabilities and the effect of setuid in capabilities(7).
 """
@@ -25,7 +25,7 @@ def _system_call(name: str, *arguments: object) -> None:
 
 
 def _become(uid: int, gid: int, *, reach: bool) -> None:
-    """Change to another user; with ``reach``, keep the right to pass closed directories."""
+    """Change to another user. If ``reach`` is true, keep the right to pass closed directories."""
     if reach:
         _system_call("prctl", PR_SET_KEEPCAPS, 1, 0, 0, 0)
     os.setgroups([])
@@ -40,7 +40,7 @@ def _become(uid: int, gid: int, *, reach: bool) -> None:
 
 
 def _end_with(supervisor: int, death_signal: int) -> None:
-    """Have the kernel send ``death_signal`` when the supervisor ends."""
+    """Make the kernel send ``death_signal`` to this process when the supervisor ends (on Linux)."""
     if sys.platform == "linux":
         _system_call("prctl", PR_SET_PDEATHSIG, death_signal, 0, 0, 0)  # after setuid, which clears it
     if os.getppid() != supervisor:
@@ -48,13 +48,13 @@ def _end_with(supervisor: int, death_signal: int) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Prepare this process as ``arguments`` ask and become the program they name."""
+    """Prepare this process as ``arguments`` say, and replace it with the program."""
     death_signal, supervisor, uid, gid = (int(text) for text in arguments[:4])
     if uid >= 0:
         _become(uid, gid, reach=arguments[4] == "reach")
     _end_with(supervisor, death_signal)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ):
-        signal.signal(number, signal.SIG_DFL)  # Python ignores some of them, which exec would hand on
+        signal.signal(number, signal.SIG_DFL)  # Python ignores some of them, and exec keeps ignored signals
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     os.execvp(arguments[5], arguments[5:])
 

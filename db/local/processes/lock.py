@@ -1,4 +1,4 @@
-"""One server or supervisor a directory."""
+"""A lock on a directory, so that only one server or supervisor uses it."""
 
 import fcntl
 import os
@@ -6,15 +6,15 @@ from pathlib import Path
 
 
 class InUseError(RuntimeError):
-    """Another process holds the directory."""
+    """Another process has locked the directory."""
 
 
 class DirectoryLock:
     """An exclusive lock on a directory, which ends with the process that holds it; see flock(2).
 
     Args:
-        directory: an existing directory; the lock is its file ``lock``.
-        purpose: what messages say that the directory is used for.
+        directory: an existing directory; the lock is the file ``lock`` in it.
+        purpose: what the directory is used for, for error messages.
     """
 
     def __init__(self, directory: Path, purpose: str) -> None:
@@ -23,10 +23,10 @@ class DirectoryLock:
         self._descriptor: int | None = None
 
     def take(self) -> None:
-        """Take the lock, unless this object has it.
+        """Take the lock, unless this object holds it already.
 
         Raises:
-            InUseError: another process, or another object of this one, has it.
+            InUseError: another process, or another object in this process, holds the lock.
         """
         if self._descriptor is not None:
             return
@@ -43,7 +43,7 @@ class DirectoryLock:
         self._descriptor = descriptor
 
     def release(self) -> None:
-        """Give the lock back, if this object has it."""
+        """Release the lock, if this object holds it."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None

@@ -1,4 +1,4 @@
-"""Child processes: spawned, watched, stopped, and never left behind."""
+"""Spawning and ending of child processes and their descendants."""
 
 import contextlib
 import os
@@ -22,16 +22,16 @@ _LAUNCHER = Path(__file__).with_name("launch.py")
 _KILL_TIMEOUT = 10.0
 _LOG_LIMIT = 10_000_000
 
-# Linux signals a parent's death when the *thread* that spawned ends; this one lives as long as we do.
+# Linux sends the death signal when the *thread* that spawned the child ends, so this thread never ends.
 _spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawner")
 
 
 class ProcessError(RuntimeError):
-    """A program could not be started, failed, or would not end."""
+    """A program could not be started, failed, or did not end."""
 
 
 class Service(Protocol):
-    """What the supervisor keeps running: a server or a program."""
+    """A server or program that the supervisor keeps running."""
 
     @property
     def name(self) -> str: ...
@@ -47,17 +47,17 @@ class Service(Protocol):
 
 
 class Process:
-    """One program, in a session of its own, writing to a log file, ending with this process.
+    """A program that runs in a session of its own, writes to a log file and ends with this process.
 
     Args:
-        name: what messages call it.
+        name: the program's name in messages.
         command: the program and its arguments.
-        environment: its whole environment.
-        log: file that its output is appended to; kept under 10 MB or so by one rotation at start.
-        directory: its working directory; this process's by default.
-        account: the user it runs as; this process's by default.
-        stop_signal: asks it to end in good order; also sent when this process dies.
-        grace: seconds it may take for that before it is killed.
+        environment: the program's whole environment.
+        log: the file to which output is appended; a file over 10 MB is rotated at start.
+        directory: the working directory; this process's by default.
+        account: the user to run the program as; this process's by default.
+        stop_signal: the signal that asks the program to end; it is also sent if this process dies.
+        grace: seconds that the program may take to end before it is killed.
     """
 
     def __init__(
@@ -85,30 +85,30 @@ class Process:
 
     @property
     def pid(self) -> int | None:
-        """Its process id while it runs."""
+        """The process id, or None if the program does not run."""
         return self._child.pid if self._child is not None and self.alive else None
 
     @property
     def exit_code(self) -> int | None:
-        """How it ended (negative: by that signal); None while it runs or was never started."""
+        """The exit code, negative if a signal ended the program. None if it runs or was never started."""
         return None if self._child is None else self._child.returncode
 
     @property
     def alive(self) -> bool:
-        """Whether it runs; the first look after its end also ends what is left of its group."""
+        """Whether the program runs. If it has just ended, the rest of its process group is killed."""
         child = self._child
         if child is None:
             return False
         with self._reaping:
             if child.returncode is None and _has_ended(child.pid):
-                # The dead leader still holds its id here, so the group cannot be somebody else's.
+                # The leader is not reaped yet, so its id cannot belong to another group.
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(child.pid, signal.SIGKILL)
                 child.wait()
             return child.returncode is None
 
     def start(self) -> None:
-        """Start it, unless it runs.
+        """Start the program, unless it runs.
 
         Raises:
             ProcessError: the program could not be started.
@@ -117,15 +117,23 @@ class Process:
             _spawner.submit(self._spawn).result()
 
     def stop(self) -> None:
-        """Ask it to end, and kill it when its grace is over."""
+        """Ask the program to end, and kill it if it takes longer than its grace.
+
+        Raises:
+            ProcessError: the program cannot be killed.
+        """
         self._end(self._stop_signal, self._grace)
 
     def kill(self) -> None:
-        """Kill it and all its descendants."""
+        """Kill the program and all its descendants.
+
+        Raises:
+            ProcessError: the program cannot be killed.
+        """
         self._end(signal.SIGKILL, 0.0)
 
     def tail(self, lines: int = 15) -> str:
-        """Return the last lines of its log."""
+        """Return the last lines of the program's log."""
         return tail(self.log, lines)
 
     def _spawn(self) -> None:
@@ -165,16 +173,16 @@ class Process:
 def output_of(
     command: Sequence[str], *, environment: Mapping[str, str], timeout: float, directory: Path | None = None
 ) -> str:
-    """Run a tool to its end and return what it wrote to its standard output.
+    """Run a tool to its end, and return its standard output.
 
     Args:
         command: the tool and its arguments.
-        environment: its whole environment.
-        timeout: seconds it may take.
-        directory: its working directory; this process's by default.
+        environment: the tool's whole environment.
+        timeout: seconds that the tool may take.
+        directory: the working directory; this process's by default.
 
     Raises:
-        ProcessError: it failed, or took longer.
+        ProcessError: the tool failed, or took longer than ``timeout``.
     """
     told = f"{Path(command[0]).name} {next((word for word in command[1:] if word[:1] != '-'), '')}".rstrip()
     try:
@@ -196,7 +204,7 @@ def output_of(
 
 
 def relatives(pid: int) -> list[psutil.Process]:
-    """Return the process ``pid`` and all its descendants, as far as they still exist."""
+    """Return the process ``pid`` and all its descendants, or an empty list if it does not exist."""
     try:
         leader = psutil.Process(pid)
         return [leader, *leader.children(recursive=True)]
@@ -205,7 +213,7 @@ def relatives(pid: int) -> list[psutil.Process]:
 
 
 def working_in(directory: Path) -> list[psutil.Process]:
-    """Return the processes whose working directory is ``directory``: its server and what it started."""
+    """Return the processes whose working directory is ``directory``: a server and its children."""
     place = str(directory.resolve())
     found = []
     for process in psutil.process_iter():
@@ -216,11 +224,11 @@ def working_in(directory: Path) -> list[psutil.Process]:
 
 
 def group_of(leader: int, before: float) -> list[psutil.Process]:
-    """Return the processes of the group that ``leader`` led at the time ``before``.
+    """Return the processes of the group ``leader`` that were started by the time ``before``.
 
     Args:
-        leader: a process id, which may be somebody else's by now.
-        before: seconds since the epoch; what was started later is somebody else's.
+        leader: the id of the process group, which another group may have by now.
+        before: seconds since the epoch; processes that were started later belong to another group.
     """
     found = []
     for process in psutil.process_iter():
@@ -231,10 +239,10 @@ def group_of(leader: int, before: float) -> list[psutil.Process]:
 
 
 def end_all(processes: Iterable[psutil.Process], *, grace: float = 0.0) -> None:
-    """End ``processes``: by SIGTERM and ``grace`` seconds of time, then by SIGKILL.
+    """End processes with SIGTERM, and after ``grace`` seconds with SIGKILL. If ``grace`` is 0, skip SIGTERM.
 
     Raises:
-        ProcessError: some of them exist even after that.
+        ProcessError: some processes still run after SIGKILL.
     """
     remaining = list(processes)
     for number, timeout in ((signal.SIGTERM, grace), (signal.SIGKILL, _KILL_TIMEOUT)):
@@ -250,7 +258,7 @@ def end_all(processes: Iterable[psutil.Process], *, grace: float = 0.0) -> None:
 
 
 def tail(log: Path, lines: int = 15) -> str:
-    """Return the last ``lines`` lines of a log file; an empty text if there is none."""
+    """Return the last ``lines`` lines of a log file, or an empty text if it cannot be read."""
     with contextlib.suppress(OSError):
         return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
     return ""

@@ -1,4 +1,4 @@
-"""Bounded waits and free ports."""
+"""Waiting with a time limit, and finding free ports."""
 
 import contextlib
 import random
@@ -12,10 +12,10 @@ _EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
 def wait_until(condition: Callable[[], bool], timeout: float, *, interval: float = 0.02) -> bool:
-    """Poll ``condition`` for at most ``timeout`` seconds, every ``interval`` seconds.
+    """Call ``condition`` every ``interval`` seconds until it is true, for at most ``timeout`` seconds.
 
     Returns:
-        Whether it held before the time was over.
+        True if the condition became true in time.
     """
     deadline = time.monotonic() + timeout
     while not condition():
@@ -26,7 +26,7 @@ def wait_until(condition: Callable[[], bool], timeout: float, *, interval: float
 
 
 def is_free(port: int) -> bool:
-    """Tell whether a server could listen on loopback ``port`` now."""
+    """Return True if a server can listen on the loopback port ``port`` now."""
     with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -38,13 +38,13 @@ def is_free(port: int) -> bool:
 
 
 def free_port() -> int:
-    """Choose a loopback port that nobody listens on.
+    """Return a loopback port on which no server listens.
 
-    It lies below the ephemeral range: there, the port of a server that is down could be taken by any
-    outgoing connection, even by the one that a client opens to find out whether the server is back.
+    The port is below the ephemeral range. In that range, an outgoing connection could take the port of a
+    server that is down, even the connection that a client opens to find out whether the server is back.
 
     Raises:
-        OSError: none was free in 200 tries.
+        OSError: no free port was found in 200 tries.
     """
     low = 32768
     with contextlib.suppress(OSError, ValueError):

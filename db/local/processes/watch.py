@@ -1,4 +1,4 @@
-"""Services that are started again when they die."""
+"""Watching of services, which are started again if they die."""
 
 import contextlib
 import threading
@@ -13,20 +13,20 @@ _LOOK_EVERY = 0.1
 
 
 def say(text: str) -> None:
-    """Write a line to the terminal, if there still is one."""
+    """Print a line. If the terminal is gone, do nothing."""
     with contextlib.suppress(OSError, ValueError):
         print(text, flush=True)
 
 
 class Watch:
-    """Keeps one started service alive.
+    """Keeps a service alive.
 
-    It is started again at once the first time it dies, and then after delays that double up to 10
-    seconds, until it has been up for half a minute.
+    A service that dies is started again after 0.2 seconds. The delay doubles up to 10 seconds, until the
+    service has been up for 30 seconds.
 
     Args:
-        service: what to keep alive; it has been started.
-        changed: called whenever its process id may have changed.
+        service: the service to keep alive, which has been started.
+        changed: called whenever the service's process id may have changed.
     """
 
     def __init__(self, service: Service, changed: Callable[[], None]) -> None:
@@ -36,11 +36,11 @@ class Watch:
         self._thread = threading.Thread(target=self._run, name=f"watch-{service.name}", daemon=True)
 
     def start(self) -> None:
-        """Begin to watch."""
+        """Begin to watch the service."""
         self._thread.start()
 
     def release(self) -> None:
-        """Let the service die from now on."""
+        """Stop watching: do not start the service again if it dies."""
         self._stopping.set()
 
     def stop(self) -> None:
@@ -48,7 +48,7 @@ class Watch:
         self.release()
         self.service.stop()
         self._thread.join()
-        self.service.stop()  # the watch may have been about to start it
+        self.service.stop()  # the watch may have just started it again
 
     def _run(self) -> None:
         delay, since = _FIRST_DELAY, time.monotonic()
@@ -69,6 +69,6 @@ class Watch:
     def _revive(self) -> None:
         try:
             self.service.start()
-        except Exception as error:  # noqa: BLE001 - whatever it was, the next attempt comes after the delay
+        except Exception as error:  # noqa: BLE001 - any error: the service is tried again after the delay
             if not self._stopping.is_set():
                 say(f"{self.service.name} could not be started: {error}")

@@ -1,1 +1,1 @@
-"""``make run``: everything on one machine."""
+"""``make run``: all of Tenantry on one machine."""

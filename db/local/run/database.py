@@ -1,4 +1,4 @@
-"""The database that the supervisor's children get: made ready, with a login for each."""
+"""Preparation of the database that ``make run`` uses, with its logins."""
 
 import asyncio
 from typing import NamedTuple
@@ -13,7 +13,7 @@ _OPERATOR = "make run"
 
 
 class Logins(NamedTuple):
-    """Addresses of a database that is ready, by who uses them."""
+    """The addresses of a prepared database, for each of its logins."""
 
     app: str
     owner: str
@@ -23,13 +23,16 @@ class Logins(NamedTuple):
 def prepare(
     external: ExternalDatabase | None, superuser_url: str | None, secrets: Secrets, settings: Settings
 ) -> Logins:
-    """Make the database ready: by the bootstrap where a superuser is known, else by the owner's migration.
+    """Bootstrap the database if there is a superuser's address, or else migrate it as the owner.
 
     Args:
-        external: what the environment names; its passwords go before those of ``secrets``.
-        superuser_url: a superuser's address on the server, whatever database it names.
+        external: the addresses in the environment; their passwords are used before those of ``secrets``.
+        superuser_url: a superuser's address on the server. Its database is used only if ``external`` is None.
         secrets: passwords for the logins that the environment does not name.
-        settings: time-outs that the bootstrap puts on the logins.
+        settings: the settings for the bootstrap and the migration.
+
+    Raises:
+        ValueError: there is neither a superuser's nor the owner's address.
     """
     if superuser_url is None:
         if external is None or external.owner is None:
@@ -51,7 +54,7 @@ def prepare(
 
 
 def operator_token(owner_url: str) -> str:
-    """Mint a token for the operator of this machine."""
+    """Mint an operator's token for the user of this machine."""
     return asyncio.run(mint_operator(owner_url, _OPERATOR))
 
 

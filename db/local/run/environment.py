@@ -1,4 +1,4 @@
-"""What ``make run`` reads from the environment, and the environments that its children get."""
+"""The environment variables that ``make run`` reads, and the environments of its programs."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +9,7 @@ from db.settings import PROJECT
 
 EMBEDDED = "embedded"
 
-# `make run` is a trial ground: anybody may sign up, nobody is slowed down. What the user sets wins.
+# `make run` is for trials, so sign-up is open and nothing is rate-limited, unless the user sets it.
 _DEFAULTS = {
     "SIGNUP": "open",
     "RATE_LIMIT_PER_MINUTE": "0",
@@ -20,11 +20,11 @@ _SECRETS = ("DATABASE_URL", "OWNER_DATABASE_URL", "SUPERUSER_DATABASE_URL", "AMQ
 
 
 class ConfigurationError(Exception):
-    """The environment asks for something that cannot be; the message says what."""
+    """The environment is invalid. The message says why."""
 
 
 class ExternalDatabase(NamedTuple):
-    """Addresses that the environment names: the API's login, and the owner's or a superuser's or both."""
+    """Database addresses from the environment: the API's login, and the owner's, a superuser's or both."""
 
     app: str
     owner: str | None
@@ -32,9 +32,9 @@ class ExternalDatabase(NamedTuple):
 
 
 class Configuration(NamedTuple):
-    """The environment of ``make run``, checked.
+    """The checked environment of ``make run``.
 
-    ``database`` is None for the embedded server, ``amqp_url`` None where no broker is named.
+    ``database`` is None if the embedded server is used. ``amqp_url`` is None if no broker is given.
     """
 
     home: Path
@@ -46,27 +46,27 @@ class Configuration(NamedTuple):
 
     @property
     def deployment(self) -> str:
-        """The name under which secrets of the database are kept."""
+        """The key of the database's entry in the secrets."""
         if self.database is None:
             return EMBEDDED
         parts = urlsplit(self.database.app)
         return f"{parts.hostname or ''}:{parts.port or 5432}{parts.path}"
 
     def api(self, app_url: str) -> dict[str, str]:
-        """Return the API's environment: its own login, and neither the owner's nor the broker's."""
+        """Return the API's environment. It has the API's login only, not the owner's or the broker's."""
         return {**self.inherited, "DATABASE_URL": app_url}
 
     def provisioner(self, owner_url: str, amqp_url: str | None) -> dict[str, str]:
-        """Return the provisioner's environment: the owner's login and the broker, if there is one."""
+        """Return the provisioner's environment, with the owner's login and the broker, if there is one."""
         broker = {"AMQP_URL": amqp_url} if amqp_url else {}
         return {**self.inherited, "OWNER_DATABASE_URL": owner_url, **broker}
 
 
 def read_configuration(environment: Mapping[str, str]) -> Configuration:
-    """Check the variables that ``make run`` knows.
+    """Check and return the variables that ``make run`` uses.
 
     Raises:
-        ConfigurationError: one has a value that it cannot have, or lacks a companion.
+        ConfigurationError: a variable is invalid, or another one that it needs is missing.
     """
     home = Path(environment.get("TENANTRY_HOME") or PROJECT / ".local").expanduser()
     home = home if home.is_absolute() else PROJECT / home

@@ -1,4 +1,4 @@
-"""The directory that a local deployment lives in: its secrets, its logs, and what says that it runs."""
+"""The directory of a local deployment: its secrets, its logs and ``run.json``."""
 
 import contextlib
 import secrets
@@ -15,7 +15,7 @@ def _password() -> str:
 
 
 class Deployment(msgspec.Struct):
-    """What the supervisor knows of one database: the operator's token and the first tenant."""
+    """What the supervisor keeps for one database: the operator's token, and the state of the first tenant."""
 
     operator_token: str | None = None
     signup_key: str = msgspec.field(default_factory=_password)
@@ -24,7 +24,7 @@ class Deployment(msgspec.Struct):
 
 
 class Secrets(msgspec.Struct):
-    """The content of ``secrets.json``; passwords are of the embedded server's logins."""
+    """The content of ``secrets.json``. The passwords are those of the database logins."""
 
     superuser_password: str = msgspec.field(default_factory=_password)
     owner_password: str = msgspec.field(default_factory=_password)
@@ -33,14 +33,14 @@ class Secrets(msgspec.Struct):
 
 
 class TenantAccess(msgspec.Struct, frozen=True):
-    """The first tenant, and the key to it."""
+    """The first tenant's slug and key."""
 
     slug: str
     api_key: str
 
 
 class Pids(msgspec.Struct, frozen=True):
-    """Process ids; None for what does not run here."""
+    """The services' process ids. None means that the service does not run here."""
 
     api: int | None = None
     provisioner: int | None = None
@@ -49,7 +49,7 @@ class Pids(msgspec.Struct, frozen=True):
 
 
 class Running(msgspec.Struct, frozen=True):
-    """The content of ``run.json``; None for what is not there."""
+    """The content of ``run.json``. None means that the value is not known yet or does not exist."""
 
     api: str | None = None
     operator_token: str | None = None
@@ -62,7 +62,7 @@ class Running(msgspec.Struct, frozen=True):
 
 
 class Home:
-    """A local deployment's directory, made if it is missing.
+    """The directory of a local deployment, which is made if it does not exist.
 
     Args:
         path: the directory, ``TENANTRY_HOME``.
@@ -83,11 +83,11 @@ class Home:
         return self.logs / f"{name}.log"
 
     def left_running(self) -> tuple[Running, float] | None:
-        """Read the ``run.json`` that an ended supervisor left here.
+        """Read the ``run.json`` that an earlier supervisor left behind.
 
         Returns:
-            Its content, empty if it is damaged, and when it was written, in seconds since the epoch;
-            None if there is none.
+            The content, and when it was written, in seconds since the epoch. If the file is damaged, the
+            content is empty and the time 0. None if there is no file.
         """
         try:
             content, written = self._run_file.read_bytes(), self._run_file.stat().st_mtime
@@ -98,7 +98,7 @@ class Home:
             return Running(), 0.0
 
     def read_secrets(self) -> Secrets:
-        """Read ``secrets.json``; make it first if there is none.
+        """Return the content of ``secrets.json``. If there is no such file, make one.
 
         Raises:
             msgspec.DecodeError: the file is damaged.
@@ -115,7 +115,7 @@ class Home:
             write_private(self._secrets_file, _pretty(content))
 
     def write_running(self, content: Running) -> None:
-        """Write ``run.json``, readable by its owner only, if it changes."""
+        """Write ``run.json``, readable by its owner only, if its content changes."""
         with self._writing:
             if content != self._written:
                 write_private(self._run_file, _pretty(content))

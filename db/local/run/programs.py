@@ -1,4 +1,4 @@
-"""The two programs of Tenantry as processes: the API and the provisioner."""
+"""The processes of Tenantry's two programs: the API and the provisioner."""
 
 import sys
 
@@ -8,14 +8,14 @@ from db.local.run.environment import Configuration
 from db.local.run.home import Home
 from db.settings import PROJECT
 
-_API_GRACE, _PROVISIONER_GRACE = 15.0, 30.0  # seconds; above what each allows itself
+_API_GRACE, _PROVISIONER_GRACE = 15.0, 30.0  # seconds; more than each program's own limit
 _WORKER_GRACE = 10
 
 
 def api(configuration: Configuration, home: Home, port: int, app_url: str) -> Process:
-    """Return the API under granian: one process that spawns, respawns and stops its workers.
+    """Return the process of granian, which starts, restarts and stops the API's workers.
 
-    granian's own command rather than `litestar run`, which puts another process in between.
+    `litestar run` would put another process in between.
     """
     command = [
         *(sys.executable, "-m", "granian", "--interface", "asgi", "--factory", "--no-ws"),
@@ -28,7 +28,7 @@ def api(configuration: Configuration, home: Home, port: int, app_url: str) -> Pr
 
 
 def provisioner(configuration: Configuration, home: Home, owner_url: str, amqp_url: str | None) -> Process:
-    """Return the provisioner; without a broker's address it delivers messages in process."""
+    """Return the provisioner's process. If ``amqp_url`` is None, it delivers messages in process."""
     command = [sys.executable, "-m", "provisioner"]
     environment = configuration.provisioner(owner_url, amqp_url)
     return _program("provisioner", command, environment, home, _PROVISIONER_GRACE)

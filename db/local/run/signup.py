@@ -1,4 +1,4 @@
-"""The first tenant, signed up through the public API as anybody would."""
+"""Sign-up of the first tenant of ``make run``, through the public API."""
 
 import json
 import threading
@@ -15,7 +15,7 @@ from db.local.processes.watch import say
 from db.local.run.home import Deployment, TenantAccess
 
 FIRST_ROW: tuple[str, dict[str, Any]] | None = getattr(domain, "FIRST_ROW", None)
-"""The domain's hook: where the first tenant's first row goes, and what it is."""
+"""Path and body of the request that writes the first tenant's first row, if the domain defines one."""
 
 SLUG = "bakery"
 _NAME = "Bakery"
@@ -25,7 +25,7 @@ _REQUEST_TIMEOUT = 10.0
 
 
 class SignupError(Exception):
-    """The tenant was not to be had; the message says why."""
+    """The first tenant could not be signed up or used. The message says why."""
 
 
 class Answer(NamedTuple):
@@ -36,11 +36,11 @@ class Answer(NamedTuple):
 
 
 class Client:
-    """A minimal client of the API on loopback, which knows of no proxy.
+    """A minimal client of the API on loopback, which uses no proxy.
 
     Args:
         base: the API's address.
-        stopping: once set, no further request is sent.
+        stopping: once it is set, `until` sends no more requests.
     """
 
     def __init__(self, base: str, stopping: threading.Event) -> None:
@@ -49,7 +49,7 @@ class Client:
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def send(self, method: str, path: str, body: object = None, **headers: str) -> Answer:
-        """Send one request; an underscore in a header's name stands for a hyphen.
+        """Send a request and return the response. An underscore in a header's name stands for a hyphen.
 
         Raises:
             OSError: the API cannot be reached.
@@ -67,12 +67,17 @@ class Client:
                 return Answer(error.code, _decode(error.read()))
 
     def until(self, request: Callable[[], Answer], done: Callable[[Answer], bool], what: str) -> Answer:
-        """Repeat ``request`` until ``done`` says so: through restarts of the API, for two minutes.
+        """Repeat a request until its answer is final, for at most two minutes, and return the answer.
 
-        Pauses get longer while the API is down or in trouble, and are short while it answers.
+        Pauses get longer while the API cannot be reached or answers 5xx.
+
+        Args:
+            request: sends the request.
+            done: returns True if the answer is final.
+            what: begins the message of the error.
 
         Raises:
-            SignupError: the time was over, or the supervisor stops.
+            SignupError: there was no final answer in time, or the supervisor stops.
         """
         deadline = time.monotonic() + _TIMEOUT
         pause, last = _FIRST_PAUSE, "no answer"
@@ -95,7 +100,7 @@ def wait_until_ready(client: Client) -> None:
     """Wait for the API to be ready.
 
     Raises:
-        SignupError: it was not within two minutes.
+        SignupError: the API was not ready within two minutes.
     """
     client.until(
         lambda: client.send("GET", "/health/ready"),
@@ -105,12 +110,12 @@ def wait_until_ready(client: Client) -> None:
 
 
 def first_tenant(client: Client, deployment: Deployment, keep: Callable[[], None]) -> TenantAccess:
-    """Sign the first tenant up, unless that has been done, and wait until it is active.
+    """Sign the first tenant up, unless that has been done, and wait until the tenant is active.
 
     Args:
-        client: of the running API.
-        deployment: what is known of the tenant; filled in on the way.
-        keep: stores ``deployment``, so that an interrupted sign-up is taken up by the next run.
+        client: a client of the running API.
+        deployment: the state of the tenant, which is updated.
+        keep: stores ``deployment``, so that the next run can continue an interrupted sign-up.
 
     Raises:
         SignupError: the API refused, or the tenant did not become active within two minutes.
@@ -124,23 +129,23 @@ def first_tenant(client: Client, deployment: Deployment, keep: Callable[[], None
 
 
 def first_row(client: Client, tenant: TenantAccess, deployment: Deployment, keep: Callable[[], None]) -> None:
-    """Write the first tenant's first row, so that there is one to list, unless that has been done.
+    """Write the first tenant's first row, unless that has been done or the domain defines none.
 
     Args:
-        client: of the running API.
+        client: a client of the running API.
         tenant: the first tenant.
-        deployment: what is known of the tenant; says afterwards that the row is there.
+        deployment: the state of the tenant, in which the row is recorded.
         keep: stores ``deployment``.
 
     Raises:
-        SignupError: the API refused, or was in trouble for two minutes.
+        SignupError: the API refused, or gave no final answer within two minutes.
     """
     if deployment.row_written or FIRST_ROW is None:
         return
     path, body = FIRST_ROW
     headers = {**_bearer(tenant), "tenant": tenant.slug}
     listed = client.until(lambda: client.send("GET", path, **headers), _is_final, f"GET {path}")
-    if not listed.body.get("items"):  # an earlier run may have been cut off before it was noted
+    if not listed.body.get("items"):  # an earlier run may have written it and not recorded it
         answer = client.until(lambda: client.send("POST", path, body, **headers), _is_final, f"POST {path}")
         if answer.status != HTTPStatus.CREATED:
             said = answer.body.get("detail", answer.body)
@@ -151,7 +156,7 @@ def first_row(client: Client, tenant: TenantAccess, deployment: Deployment, keep
 
 def _sign_up(client: Client, key: str) -> str:
     body = {"name": _NAME, "slug": SLUG}
-    # With this key, the API answers a repeat after an interruption as it answered the first time.
+    # With this idempotency key, the API answers a repeat after an interruption and signs up no second tenant.
     answer = client.until(
         lambda: client.send("POST", "/tenants", body, Idempotency_Key=key), _is_final, "POST /tenants"
     )
@@ -199,7 +204,7 @@ def _decode(content: bytes) -> dict[str, Any]:
 
 
 def paste_lines(base: str, tenant: TenantAccess) -> str:
-    """Return curl commands to try the API with."""
+    """Return text with curl commands to try the API with."""
     path = FIRST_ROW[0] if FIRST_ROW else "/roles"
     return f"""\
 List {path} of {tenant.slug}:

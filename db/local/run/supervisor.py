@@ -1,4 +1,4 @@
-"""All of Tenantry on one machine: PostgreSQL, RabbitMQ, the API and the provisioner, kept running."""
+"""The supervisor of ``make run``, which keeps PostgreSQL, RabbitMQ, the API and the provisioner running."""
 
 import threading
 from collections.abc import Callable
@@ -24,14 +24,14 @@ _STOP_ORDER = ("api", "provisioner", "rabbitmq", "postgres")
 
 
 class StoppedError(Exception):
-    """The supervisor was asked to stop before all was up."""
+    """The supervisor was asked to stop before everything had started."""
 
 
 class Supervisor:
-    """Starts everything that the configuration asks for, keeps it running, stops it in order.
+    """Starts all services of a configuration, keeps them running, and stops them in order.
 
     Args:
-        configuration: what the environment says.
+        configuration: the checked environment.
     """
 
     def __init__(self, configuration: Configuration) -> None:
@@ -45,15 +45,15 @@ class Supervisor:
         self._running = Running()
 
     def request_stop(self) -> None:
-        """Ask ``run`` to return; may be called from a signal handler."""
+        """Ask `run` to return. May be called from a signal handler."""
         self._stopping.set()
 
     def run(self) -> None:
-        """Start everything, and return when a stop was asked for and everything has ended.
+        """Start all services, wait for `request_stop`, and return when all services have ended.
 
         Raises:
             ConfigurationError: the port is taken.
-            InUseError: another supervisor runs on the same home.
+            InUseError: another supervisor uses the same home.
             ProcessError: a server did not start.
         """
         self._lock.take()
@@ -82,12 +82,12 @@ class Supervisor:
                 self._keep("api", command, api=base)
                 amqp_url = self._await(broker)
             except BaseException:
-                self._stopping.set()  # for the thread beside, which is waited for
+                self._stopping.set()  # ends the broker's thread, which is waited for
                 raise
         self._keep(
             "provisioner", programs.provisioner(self._configuration, self._home, logins.owner, amqp_url)
         )
-        # Not in this thread, which has to react to signals at once.
+        # In a thread of its own, because this thread must react to signals at once.
         keep = lambda: self._home.write_secrets(secrets)  # noqa: E731
         threading.Thread(target=self._welcome, args=(base, deployment, keep), daemon=True).start()
 
@@ -110,7 +110,7 @@ class Supervisor:
     def _clear_leftovers(self) -> None:
         left = self._home.left_running()
         if left is not None:
-            # The lock is ours, so what is left has lost its supervisor. The servers look after their own.
+            # This process holds the lock, so these processes have no supervisor. Servers clear up themselves.
             running, written = left
             leaders = [pid for pid in (running.pids.api, running.pids.provisioner) if pid is not None]
             for leader in leaders:
@@ -118,7 +118,7 @@ class Supervisor:
             self._home.remove_running()
 
     def _keep(self, name: str, service: Service, **facts: str) -> None:
-        """Start a service and keep it alive; ``facts`` become part of ``run.json``."""
+        """Start a service and keep it alive, and add ``facts`` to ``run.json``."""
         self._check()
         with self._changing:
             self._services[name] = service
@@ -130,7 +130,7 @@ class Supervisor:
         self._report(**facts)
 
     def _report(self, **facts: str | TenantAccess | None) -> None:
-        """Have ``run.json`` say which processes run, and ``facts``."""
+        """Update the process ids in ``run.json``, and add ``facts``."""
         with self._changing:
             old = {name: getattr(self._running, name) for name in Running.__struct_fields__}
             pids = Pids(**{name: service.pid for name, service in self._services.items()})
@@ -173,7 +173,7 @@ class Supervisor:
                 self._home.path / "postgres", password=password, log=self._home.log("postgres")
             )
             if not server.initialised:
-                secrets.deployments.pop(name, None)  # it was about data that is gone
+                secrets.deployments.pop(name, None)  # it describes data that is gone
             self._keep("postgres", server)
             superuser_url = server.url(SUPERUSER, password, _DATABASE)
             say(f"PostgreSQL: a private server on port {server.port}")

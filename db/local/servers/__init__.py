@@ -1,1 +1,1 @@
-"""Private PostgreSQL and RabbitMQ servers."""
+"""Private PostgreSQL and RabbitMQ servers on this machine."""

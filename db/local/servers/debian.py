@@ -1,4 +1,4 @@
-"""RabbitMQ from the packages of a Debian-like system, unpacked into a cache without being root."""
+"""RabbitMQ from a Debian-like system's packages, unpacked into a cache without root's rights."""
 
 import fcntl
 import os
@@ -19,31 +19,31 @@ _ROOT_OF = {"bin/erl": "..", "bin/start": "..", "erts-*/bin/erl": "../..", "erts
 
 
 class UnpackError(RuntimeError):
-    """The packages could not be had, or do not make up a server."""
+    """The packages could not be downloaded, or do not contain a working server."""
 
 
 def default_cache() -> Path:
-    """Return ``$XDG_CACHE_HOME/tenantry``, or ``~/.cache/tenantry`` where that is not set."""
+    """Return ``$XDG_CACHE_HOME/tenantry``, or ``~/.cache/tenantry`` if the variable is not set."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tenantry"
 
 
 def is_debian_like() -> bool:
-    """Tell whether the system has the tools that packages are fetched and unpacked with."""
+    """Return True if the system has the tools to download and unpack packages."""
     return all(shutil.which(tool) for tool in _TOOLS)
 
 
 def unpack_rabbitmq(cache: Path | None = None) -> Installation:
-    """Return the server in the cache; download and unpack its packages first if there is none.
+    """Return the server in the cache. If there is none, download and unpack its packages first.
 
-    The package lists are fetched from the system's own sources, signatures checked, into a directory
-    that is thrown away; nothing of the system is changed. An interrupted download leaves nothing behind
-    that a later call would take for a server.
+    The package lists come from the system's own sources, with signatures checked, and are read into a
+    temporary directory. The system is not changed. After an interrupted download, a later call starts
+    again.
 
     Args:
-        cache: directory to keep it in; ``default_cache()`` by default. May be moved as a whole.
+        cache: the directory of the cache; `default_cache` by default. It may be moved as a whole.
 
     Raises:
-        UnpackError: the system is not Debian-like, a package cannot be had, or a library is missing.
+        UnpackError: the system is not Debian-like, a package cannot be downloaded, or a library is missing.
     """
     cache = (cache or default_cache()).resolve()
     cache.mkdir(parents=True, exist_ok=True)
@@ -84,7 +84,7 @@ def _installation(tree: Path) -> Installation:
 
 
 def _relocate(erlang: Path) -> None:
-    """Have Erlang's start scripts find their root from where they lie, not where a package puts them."""
+    """Make Erlang's start scripts find their root relative to themselves, not at a fixed path."""
     for pattern, up in _ROOT_OF.items():
         for script in erlang.glob(pattern):
             found = f'ROOTDIR=$(cd "$(dirname "$(readlink -f "$0")")/{up}" && pwd)\n'
@@ -93,7 +93,7 @@ def _relocate(erlang: Path) -> None:
 
 
 def missing_libraries(tree: Path) -> set[str]:
-    """Return the names of shared libraries that Erlang's programs in ``tree`` need and the system lacks."""
+    """Return the names of shared libraries that Erlang's programs in ``tree`` need and that are not found."""
     path = os.pathsep.join(map(str, _library_directories(tree)))
     programs = [file for file in (tree / "usr/lib/erlang").rglob("*") if file.is_file() and _is_elf(file)]
     listing = subprocess.run(
@@ -108,7 +108,7 @@ def missing_libraries(tree: Path) -> set[str]:
 
 
 def add_libraries(apt: "_Apt", tree: Path) -> None:
-    """Unpack the libraries that Erlang depends on, the C library excepted, beside it."""
+    """Unpack the libraries that Erlang depends on, except the C library, into ``tree``."""
     needed = [name for name in apt.closure("erlang-base", "erlang-crypto") if _is_library(name)]
     apt.unpack(needed, tree / "libraries")
 
@@ -131,7 +131,7 @@ def _is_elf(file: Path) -> bool:
 
 
 class _Apt:
-    """The system's package sources, read with state of our own in ``directory``."""
+    """The system's package sources, used with a separate state in ``directory``."""
 
     def __init__(self, directory: Path) -> None:
         (directory / "lists/partial").mkdir(parents=True)
@@ -143,7 +143,7 @@ class _Apt:
             "Dir::State::Lists": directory / "lists",
             "Dir::State::Status": directory / "status",
             "Dir::Cache": directory / "cache",
-            "APT::Sandbox::User": "root",  # as root, do not change to a user for whom the cache is closed
+            "APT::Sandbox::User": "root",  # if root, stay root: the sandbox user cannot read the cache
             "Acquire::Retries": 3,
             "Acquire::http::Timeout": 30,
             "Acquire::Languages": "none",
@@ -152,7 +152,7 @@ class _Apt:
         self._run("apt-get", "update", "--quiet")
 
     def closure(self, *packages: str) -> list[str]:
-        """Return ``packages`` and all that they depend on, by name, without virtual ones."""
+        """Return the names of ``packages`` and all their dependencies, without virtual packages."""
         kinds = ("recommends", "suggests", "conflicts", "breaks", "replaces", "enhances")
         output = self._run(
             "apt-cache", "depends", "--recurse", *(f"--no-{kind}" for kind in kinds), *packages
@@ -160,7 +160,7 @@ class _Apt:
         return [line for line in output.splitlines() if re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", line)]
 
     def unpack(self, packages: Iterable[str], target: Path) -> None:
-        """Download ``packages`` and unpack them below ``target``."""
+        """Download ``packages`` and unpack them into ``target``."""
         archives = Path(tempfile.mkdtemp(dir=self._directory))
         self._run("apt-get", "download", "--quiet", *packages, directory=archives)
         target.mkdir(exist_ok=True)

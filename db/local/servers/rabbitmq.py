@@ -1,4 +1,4 @@
-"""A private RabbitMQ node beside whatever else runs on the machine."""
+"""A private RabbitMQ node, independent of other nodes on the machine."""
 
 import contextlib
 import os
@@ -21,22 +21,22 @@ _START_TIMEOUT = 90.0
 _STOP_TIMEOUT = 30.0
 _CONTROL_TIMEOUT = 60.0
 _TOLD_LINES = 80  # Erlang reports the cause first, and then everything around it
-_NODE = "tenantry@localhost"  # names are unique for an epmd, and each node has its own
+_NODE = "tenantry@localhost"  # names are unique within an epmd, and each node has an epmd of its own
 _PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
 
 
 class RabbitNode:
-    """A node whose data lives in ``home``, listening on loopback only, with its own ``epmd``.
+    """A node with its data in ``home`` and an ``epmd`` of its own. Both listen on loopback only.
 
-    Its ports stay the same for this object's life.
+    The node's ports stay the same after a restart.
 
     Args:
-        home: directory for data, log and lock; made if missing.
-        installation: the server to run; see ``get_installation``.
-        port: AMQP port; a free one by default.
-        config: entries of ``rabbitmq.conf`` over the defaults of this class, such as
-            ``consumer_timeout`` (milliseconds) or ``heartbeat`` (seconds).
-        log: file for the node's output; ``rabbitmq.log`` in ``home`` by default.
+        home: the directory for data, log and lock, which is made if it does not exist.
+        installation: the server to run; see `get_installation`.
+        port: the AMQP port; a free one by default.
+        config: entries of ``rabbitmq.conf`` in place of this class's defaults, such as ``consumer_timeout``
+            (milliseconds) or ``heartbeat`` (seconds).
+        log: the file for the node's output; ``rabbitmq.log`` in ``home`` by default.
     """
 
     name = "rabbitmq"
@@ -77,7 +77,7 @@ class RabbitNode:
 
     @property
     def pid(self) -> int | None:
-        """The process id of the node's Erlang machine while it runs."""
+        """The process id of the node's Erlang machine, or None if it does not run."""
         return self._node.pid
 
     @property
@@ -91,12 +91,12 @@ class RabbitNode:
         return f"amqp://{USER}:{self._password()}@{LOOPBACK}:{self.port}/"
 
     def start(self) -> None:
-        """Start the node and wait until its AMQP port answers; queues and messages of before are back.
+        """Start the node with its earlier queues and messages, and wait until its AMQP port answers.
 
-        What a killed predecessor left on the same data is ended before.
+        Processes that a killed node left on the same data are ended first.
 
         Raises:
-            ProcessError: it did not start; the message ends with its log.
+            ProcessError: the node did not start; the message ends with its log.
             InUseError: another process runs a node on ``home``.
         """
         if self.alive:
@@ -104,7 +104,7 @@ class RabbitNode:
         self.home.mkdir(parents=True, exist_ok=True)
         self._lock.take()
         self._epmd.stop()
-        # The lock is ours, so whoever still works in this directory lost its supervisor.
+        # This object holds the lock, so processes in this directory have no supervisor.
         end_all(working_in(self.home), grace=_STOP_TIMEOUT)
         self._write_configuration()
         self._epmd.start()
@@ -117,12 +117,12 @@ class RabbitNode:
             )
 
     def stop(self) -> None:
-        """Stop the node in good order, then its ``epmd``."""
+        """Stop the node in an orderly way, and then its ``epmd``."""
         self._node.stop()
         self._end()
 
     def kill(self) -> None:
-        """Kill the node and all that belongs to it, as a crash of the machine would."""
+        """Kill the node and all its processes, as a crash of the machine would."""
         self._node.kill()
         self._end()
 
@@ -137,10 +137,10 @@ class RabbitNode:
         shutil.rmtree(self.home / "mnesia", ignore_errors=True)
 
     def sync(self) -> None:
-        """Have the node write at once which quorum queues it serves.
+        """Make the node write to disk at once which quorum queues it serves.
 
-        It does so half a second after a declaration at the latest; one that is killed before has the
-        queue and its messages on disk but does not serve them after its restart (seen with 3.10).
+        By itself it does so within half a second of a declaration. A node that is killed before has the queue
+        and its messages on disk, but does not serve them after its restart (seen with 3.10).
 
         Raises:
             ProcessError: the node does not answer.
@@ -151,13 +151,13 @@ class RabbitNode:
         """Run ``rabbitmqctl`` against this node.
 
         Args:
-            arguments: its command and options, such as ``"list_queues", "name", "messages"``.
+            arguments: the command and its options, such as ``"list_queues", "name", "messages"``.
 
         Returns:
-            What it wrote to its standard output.
+            The command's standard output.
 
         Raises:
-            ProcessError: it failed, or took longer than a minute.
+            ProcessError: the command failed, or took longer than a minute.
         """
         return output_of(
             [str(self._installation.scripts / "rabbitmqctl"), "--quiet", *arguments],
@@ -169,7 +169,7 @@ class RabbitNode:
     def _end(self) -> None:
         self._epmd.stop()
         if self.home.is_dir():
-            end_all(working_in(self.home))  # a dead node's helpers, on their way out
+            end_all(working_in(self.home))  # helpers of the ended node that are still running
         self._lock.release()
 
     def _password(self) -> str:
@@ -180,7 +180,7 @@ class RabbitNode:
         return file.read_text(encoding="utf-8")
 
     def _answers(self) -> bool:
-        # AMQP 0-9-1, section 2.2.4: a server that is ready answers the header with Connection.Start.
+        # A server that is ready answers the header with Connection.Start (AMQP 0-9-1, section 2.2.4).
         with contextlib.suppress(OSError), socket.create_connection((LOOPBACK, self.port), timeout=2) as peer:
             peer.settimeout(2)
             peer.sendall(_PROTOCOL_HEADER)
@@ -202,7 +202,7 @@ class RabbitNode:
         write_private(self.home / "enabled_plugins", "[].\n")
 
     def _environment(self) -> dict[str, str]:
-        """Return the scripts' variables (RabbitMQ manual, "Configuration"); all point into home."""
+        """Return the scripts' variables (RabbitMQ manual, "Configuration"). All their paths are in ``home``."""
         inherited = {
             name: value for name, value in os.environ.items() if not name.startswith(("RABBITMQ_", "ERL_"))
         }
@@ -223,9 +223,9 @@ class RabbitNode:
             "RABBITMQ_SCHEMA_DIR": self.home / "schema",
             "RABBITMQ_GENERATED_CONFIG_DIR": self.home / "generated",
             "RABBITMQ_LOG_BASE": self.home / "log",
-            "RABBITMQ_LOGS": "-",  # to the output, which is our log file
+            "RABBITMQ_LOGS": "-",  # to standard output, which is the log file
             "RABBITMQ_PID_FILE": self.home / "node.pid",
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 2:2 -kernel inet_dist_use_interface {127,0,0,1}",
-            "detached": "1",  # the script becomes the node instead of waiting for it
+            "detached": "1",  # the node replaces the script, which would wait for it otherwise
         }
         return self._installation.environment({**inherited, **{name: str(own[name]) for name in own}})
