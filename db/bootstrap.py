@@ -10,6 +10,7 @@ from db.migrations.run import upgrade_shared
 from db.names import literal, quoted
 from db.server import hardening, roles, version
 from db.server.rights import APP, OWNER
+from db.session import locks
 from db.session.connection import Connection
 from db.settings import Settings
 from db.tenants import tokens
@@ -52,7 +53,7 @@ async def bootstrap(
         await version.check(connection)
         async with connection.transaction():
             # Roles belong to the whole server, so bootstraps must not run at the same time.
-            await connection.execute("SELECT pg_advisory_xact_lock(7302845120002)")
+            await connection.execute(f"SELECT pg_advisory_xact_lock({locks.BOOTSTRAP})")
             await _logins(connection, owner_password, app_password, settings)
             await prepare_database(connection, harden=harden)
     finally:

@@ -8,7 +8,7 @@ import msgspec
 import uuid_utils.compat as uuid7
 from asyncpg import Record
 
-from db.ledger.states import IN_FLIGHT, OPEN, MessageKind, MessageStatus, condition, may_become
+from db.ledger.states import IN_FLIGHT, OPEN, MessageKind, MessageStatus, condition
 from db.session.connection import Connection
 from db.session.locks import MESSAGE, WAITS_AT_MOST
 
@@ -180,11 +180,11 @@ async def mark_handled(
 ) -> None:
     """Mark a command handled or superseded, in the transaction of its work."""
     await connection.execute(
-        """
+        f"""
         UPDATE shared.messages
         SET status = $2, handled_at = now(), leased_until = NULL, last_error = NULL, error_class = NULL,
             traceback = NULL, frame = NULL
-        WHERE id = $1
+        WHERE id = $1 AND {OPEN}
         """,
         message_id,
         status,
@@ -212,15 +212,12 @@ async def retry(connection: Connection, message_id: UUID, failure: Failure, *, d
     )
 
 
-_MAY_BE_PARKED: Final = may_become("parked")
-
-
 async def park(connection: Connection, message_id: UUID, failure: Failure) -> bool:
-    """Park a command for an operator. Return False if it cannot become parked from its state."""
+    """Park an open command for an operator. Return False if it is no longer open."""
     status = await connection.execute(
         f"""
         UPDATE shared.messages SET status = 'parked', leased_until = NULL, {_SET_FAILURE}
-        WHERE id = $1 AND {_MAY_BE_PARKED}
+        WHERE id = $1 AND {OPEN}
         """,
         message_id,
         failure.error_class,

@@ -12,6 +12,9 @@ from db.session.connection import Connection
 SHARED: Final = 7_302_845_120_000
 """Key of the lock that is held while the shared lineage is migrated."""
 
+BOOTSTRAP: Final = 7_302_845_120_002
+"""Held by a process that bootstraps the server."""
+
 KEEPERS: Final = 7_302_845_120_001
 """Key of the lock that is held while a keeper is added."""
 
