@@ -30,6 +30,7 @@ def main() -> int:
     """Make the copy, and go on inside it."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="tenantry-replaced-") as folder:
+        Path(folder).chmod(0o711)  # the server may run as a user who must get there
         copy = Path(folder) / "project"
         copy_project(copy)
         run(copy, "make", ".venv/.locked")
@@ -47,6 +48,8 @@ def copy_project(copy: Path) -> None:
         target = copy / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(PROJECT / name, target)
+    # So that tools leave out here what they leave out there.
+    subprocess.run(["git", "init", "--quiet"], cwd=copy, check=True)
     for name in CACHES:
         cached = PROJECT / ".cache" / name
         if cached.is_dir():
@@ -135,7 +138,8 @@ def write_revision(blocks: dict[str, str], environment: dict[str, str]) -> str:
     text = re.sub(r"^compatible_from = .*$", f'compatible_from = "{revision[1]}"', text, flags=re.MULTILINE)
     text = text.replace("\n\n\ndef downgrade():\n", f"\n{up}\n\ndef downgrade():\n{down}", 1)
     file.write_text(text)
-    run(PROJECT, ".venv/bin/ruff", "format", "alembic")
+    run(PROJECT, ".venv/bin/ruff", "check", "--quiet", "--fix", "alembic")
+    run(PROJECT, ".venv/bin/ruff", "format", "--quiet", "alembic")
     domain = PROJECT / "db" / "domain.py"
     domain.write_text(
         re.sub(
