@@ -127,6 +127,14 @@ def listed(state: dict[str, Any], path: str, field: str) -> list[str]:
     return [row[field] for row in asked(state, "GET", path)["items"]]
 
 
+def pasted(run: Run, title: str) -> Any:
+    """Return what the command answers that the terminal shows below a title, as somebody pastes it."""
+    lines = run.told.splitlines()
+    command = lines[next(at for at, line in enumerate(lines) if line.startswith(title)) + 1]
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True, timeout=30)
+    return json.loads(done.stdout)
+
+
 def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
     remaining = []
     for process in processes:

@@ -1,13 +1,11 @@
 """`make run` writes the first tenant's first to-do, once, and shows how to list it."""
 
-import json
 import signal
-import subprocess
 from collections.abc import Iterator
 
 import pytest
 
-from tests.running import Run, listed, running
+from tests.running import Run, listed, pasted, running
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -24,9 +22,7 @@ def test_the_first_tenant_answers_with_its_first_to_do(run: Run) -> None:
 
 def test_the_terminal_shows_a_line_to_paste_that_lists_it(run: Run) -> None:
     run.until_up()
-    line = next(line for line in run.told.splitlines() if line.strip().endswith("/todos"))
-    answer = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True, timeout=30)
-    assert [item["title"] for item in json.loads(answer.stdout)["items"]] == ["Bake bread"]
+    assert [item["title"] for item in pasted(run, "List /todos of bakery:")["items"]] == ["Bake bread"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
@@ -35,3 +31,15 @@ def test_after_an_interruption_it_is_not_written_again(run: Run, number: signal.
     run.stop(number)
     run.start()
     assert listed(run.until_up(), "/todos", "title") == ["Bake bread"]
+
+
+def test_a_run_that_was_cut_off_before_it_noted_the_first_to_do_does_not_write_it_again(run: Run) -> None:
+    run.until_up()
+    assert run.stop() == 0, run.told
+    noted = (run.home / "secrets.json").read_text()
+    forgotten = noted.replace('"row_written": true', '"row_written": false')
+    assert forgotten != noted
+    (run.home / "secrets.json").write_text(forgotten)
+    run.start()
+    assert listed(run.until_up(), "/todos", "title") == ["Bake bread"]
+    assert (run.home / "secrets.json").read_text() == noted

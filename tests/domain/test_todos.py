@@ -10,7 +10,6 @@ import pytest
 from db.settings import Settings
 from tests.domain.factories import TodoFactory
 from tests.operators import Operator
-from tests.people import hire
 from tests.shell import alembic
 from tests.support import Client, Service, Tenant, eventually, problem, sign_up
 
@@ -99,15 +98,6 @@ async def test_a_cursor_of_another_order_is_refused(api: Client, tenant: Tenant)
     cursor = page.json()["next_cursor"]
     answer = await api.get("/todos", headers=tenant.headers, params={"cursor": cursor, "order": "-id"})
     problem(answer, 400, "validation")
-
-
-async def test_a_deleted_users_todos_stay_and_are_nobodys(api: Client, tenant: Tenant) -> None:
-    user = await hire(api, tenant, "bob@example.com")
-    todo = await api.post("/todos", headers=tenant.headers, json={"title": "Bake", "owner_id": user})
-    assert todo.json()["owner_id"] == user
-    await api.delete(f"/users/{user}", headers=tenant.headers)
-    left = await api.get(f"/todos/{todo.json()['id']}", headers=tenant.headers)
-    assert left.json()["owner_id"] is None
 
 
 async def test_changes_are_audited_without_their_values(

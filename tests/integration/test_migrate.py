@@ -39,8 +39,8 @@ from tests.support import (
 )
 
 CHAIN = lineage("tenant", PROJECT / "alembic.ini")
-HEAD = CHAIN.head
-BEFORE = CHAIN.revisions[-2].revision
+EVERY = [script.revision for script in CHAIN.revisions]
+BEFORE, HEAD = EVERY[-2:]
 FITS = CHAIN.compatible_from(HEAD)
 POLICY = Policy(attempts=8, retry_base=0.05, retry_cap=0.5, lock_timeout=1)
 
@@ -146,14 +146,20 @@ async def test_an_older_tenant_is_brought_to_head_and_served_again(
     api: Client, config: Settings, tenant: Tenant, operator: Operator, owner: asyncpg.Connection
 ) -> None:
     fresh = await structure(owner, (await registered(owner, "bakery")).schema_name)
-    await alembic(config, "-x", "tenant=bakery", "downgrade", "-1")
+    await alembic(config, "-x", "tenant=bakery", "downgrade", CHAIN.base)
     problem(await api.get("/users", headers=tenant.headers), 503, "tenant-out-of-range")
     await settles(owner, await asked(operator, "bakery"), "handled")
     assert await revisions(owner, "bakery") == (HEAD, FITS, HEAD)
     assert await structure(owner, (await registered(owner, "bakery")).schema_name) == fresh
     made = await api.post("/users", headers=tenant.headers, json={"email": "ann@example.com"})
     assert made.status_code == 201, made.text
-    assert await told(owner, "tenant.migrated") == [BEFORE, HEAD]  # down by hand, up by command
+    revisions_told = await told(owner, "tenant.migrated")
+    down, up = revisions_told[: len(EVERY) - 1], revisions_told[len(EVERY) - 1 :]
+    assert down == EVERY[-2::-1]  # each revision by hand
+    assert up == [
+        *sorted({*up} - {HEAD}, key=EVERY.index),
+        HEAD,
+    ]  # each script, and each online one, by command
 
 
 async def registered(owner: asyncpg.Connection, slug: str) -> Registered:
