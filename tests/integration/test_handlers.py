@@ -1,24 +1,19 @@
 """The contract of handlers: a command about a tenant, about none yet, and what each part does by default."""
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any, ClassVar
 from uuid import UUID
 
 import asyncpg
-import pytest
 import uuid_utils.compat as uuid7
 
 from db.ledger.inbox import Entry, Failure
 from db.session.connection import Connection
-from db.settings import Settings
 from db.tenants.registry import Tenant
-from provisioner.attempt import Policy
 from provisioner.delivery import Deliveries
 from provisioner.handlers.handler import Handler, Job, Outcome, by_type
+from tests.commands import POLICY
 from tests.support import one, signed_up
-
-POLICY = Policy(attempts=8, retry_base=0.01, retry_cap=0.1, lock_timeout=1)
 
 
 class Counting(Handler[dict[str, int]]):
@@ -48,12 +43,6 @@ class Idle(Handler[Any]):
     """A handler that leaves everything to the defaults."""
 
     types: ClassVar = ("tenant.provision",)
-
-
-@pytest.fixture
-async def pool(config: Settings) -> AsyncIterator[asyncpg.Pool]:
-    async with asyncpg.create_pool(config.require("owner_database_url"), min_size=1, max_size=4) as pool:
-        yield pool
 
 
 async def count_to(owner: asyncpg.Connection, to: int) -> UUID:
