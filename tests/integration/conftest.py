@@ -10,6 +10,8 @@ from db.settings import Settings
 from provisioner.delivery import Deliveries
 from provisioner.handlers.provision import Provision
 from tests.commands import POLICY
+from tests.messages import blocked
+from tests.support import Client, Service, Tenant, becomes
 
 
 @pytest.fixture
@@ -29,3 +31,13 @@ def provision(config: Settings) -> Provision:
 def consumer(pool: asyncpg.Pool, provision: Provision) -> Deliveries:
     """Return a consumer of deliveries that knows provisioning alone."""
     return Deliveries(pool, {"tenant.provision": provision}, POLICY)
+
+
+@pytest.fixture
+async def failed(api: Client, owner: asyncpg.Connection, provisioner: Service) -> Tenant:
+    """A tenant that could not be provisioned."""
+    await provisioner.stop()
+    tenant = await blocked(api, owner, "bakery")
+    await provisioner.start()
+    await becomes(api, tenant, "failed")
+    return tenant

@@ -9,50 +9,8 @@ import pytest
 
 from db import bootstrap
 from db.settings import Settings
-from db.tenants import tokens
+from tests.messages import WHY, blocked, healed, listed, parked
 from tests.support import Client, Service, Tenant, becomes, eventually, one, problem, requested, sign_up
-
-WHY = {"reason": "the disk was full"}
-
-
-async def schema_of(owner: asyncpg.Connection, slug: str) -> str:
-    """Return the name of a tenant's schema."""
-    return str(await owner.fetchval("SELECT schema_name FROM shared.tenants WHERE slug = $1", slug))
-
-
-async def blocked(api: Client, owner: asyncpg.Connection, slug: str) -> Tenant:
-    """Sign a tenant up whose schema cannot be made, since its name is in use."""
-    tenant = await requested(api, slug)
-    await owner.execute(f"CREATE SCHEMA {await schema_of(owner, slug)}")
-    return tenant
-
-
-async def healed(owner: asyncpg.Connection, slug: str) -> None:
-    """Take away what blocks a tenant."""
-    await owner.execute(f"DROP SCHEMA {await schema_of(owner, slug)}")
-
-
-@pytest.fixture
-async def failed(api: Client, owner: asyncpg.Connection, provisioner: Service) -> Tenant:
-    """A tenant that could not be provisioned."""
-    await provisioner.stop()
-    tenant = await blocked(api, owner, "bakery")
-    await provisioner.start()
-    await becomes(api, tenant, "failed")
-    return tenant
-
-
-async def listed(api: Client, as_operator: dict[str, str], **filters: str) -> list[dict[str, Any]]:
-    answer = await api.get("/cc/messages", headers=as_operator, params=filters)
-    assert answer.status_code == 200, answer.text
-    items: list[dict[str, Any]] = answer.json()["items"]
-    return items
-
-
-async def parked(api: Client, as_operator: dict[str, str]) -> str:
-    """Return the id of the only parked message."""
-    (message,) = await listed(api, as_operator, status="parked")
-    return str(message["id"])
 
 
 async def test_a_failed_tenant_becomes_active_when_its_parked_provision_is_replayed(
@@ -231,67 +189,6 @@ async def test_an_archived_message_can_be_restored_or_replayed(
     await healed(owner, failed.slug)
     assert (await api.post(f"{at}/replay", headers=as_operator, json=WHY)).status_code == 200
     await becomes(api, failed, "active")
-
-
-async def test_an_edited_message_is_a_new_one_caused_by_the_old_which_is_archived(
-    api: Client, as_operator: dict[str, str], owner: asyncpg.Connection, failed: Tenant
-) -> None:
-    old = (await api.get(f"/cc/messages/{await parked(api, as_operator)}", headers=as_operator)).json()
-    await healed(owner, failed.slug)
-    answer = await api.post(
-        f"/cc/messages/{old['id']}/edit", headers=as_operator, json={"payload": old["payload"], **WHY}
-    )
-    assert answer.status_code == 200, answer.text
-    new = answer.json()
-    assert new["id"] != old["id"]
-    assert new["caused_by"] == old["id"]
-    assert new["payload"]["data"] == old["payload"]["data"]
-    assert new["payload"]["id"] == new["id"]
-    archived = (await api.get(f"/cc/messages/{old['id']}", headers=as_operator)).json()
-    assert archived["status"] == "archived"
-    assert ("effect", new["id"]) in {(step["what"], step["id"]) for step in archived["timeline"]}
-    await becomes(api, failed, "active")
-
-
-@pytest.mark.parametrize(
-    "payload",
-    [
-        {},
-        {"tenant_id": "nobody"},
-        {"tenant_id": "00000000-0000-7000-8000-000000000000"},
-        {"tenant_id": "00000000-0000-7000-8000-000000000000", "plan": "gold"},
-        {"specversion": "1.0", "type": "tenant.migrate", "data": {}},
-    ],
-)
-async def test_an_edit_that_does_not_fit_the_contract_is_refused(
-    api: Client, as_operator: dict[str, str], failed: Tenant, payload: dict[str, Any]
-) -> None:
-    message_id = await parked(api, as_operator)
-    answer = await api.post(
-        f"/cc/messages/{message_id}/edit", headers=as_operator, json={"payload": payload, **WHY}
-    )
-    body = problem(answer, 400, "validation")
-    assert body["errors"][0]["field"] == "payload"
-    assert await parked(api, as_operator) == message_id
-
-
-async def test_editing_asks_for_a_permission_of_its_own(
-    api: Client, config: Settings, owner: asyncpg.Connection, failed: Tenant
-) -> None:
-    narrow = tokens.mint("operator")
-    await tokens.store(owner, narrow, name="narrow", scopes=["messages:read"])
-    wide = tokens.mint("operator")
-    await tokens.store(owner, wide, name="wide", scopes=["messages:edit"])
-    message_id = await parked(api, {"authorization": f"Bearer {narrow.text}"})
-    edit = {"payload": {"tenant_id": failed.id}, **WHY}
-    refused = await api.post(
-        f"/cc/messages/{message_id}/edit", headers={"authorization": f"Bearer {narrow.text}"}, json=edit
-    )
-    problem(refused, 403, "forbidden")
-    allowed = await api.post(
-        f"/cc/messages/{message_id}/edit", headers={"authorization": f"Bearer {wide.text}"}, json=edit
-    )
-    assert allowed.status_code == 200
 
 
 @pytest.mark.parametrize("body", [{}, {"reason": ""}, {"reason": "  "}, {"reason": "x", "force": True}])

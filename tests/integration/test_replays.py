@@ -12,9 +12,9 @@ from db.audit import By
 from db.control import replays
 from db.ledger.lists import MessageFilter
 from db.settings import Settings
+from tests.messages import WHY
 from tests.support import Client, Service, eventually, problem, provisioning, requested, signed_up
 
-WHY = {"reason": "the disk was full"}
 PARKED = {"filter": {"status": "parked", "type": "tenant.provision"}, **WHY}
 
 
