@@ -11,6 +11,7 @@ from provisioner.delivery import Deliveries
 from provisioner.handlers.provision import Provision
 from tests.commands import POLICY
 from tests.messages import blocked
+from tests.operators import Operator
 from tests.support import Client, Service, Tenant, becomes
 
 
@@ -41,3 +42,9 @@ async def failed(api: Client, owner: asyncpg.Connection, provisioner: Service) -
     await provisioner.start()
     await becomes(api, tenant, "failed")
     return tenant
+
+
+@pytest.fixture
+def operator(api: Client, operator_token: str) -> Operator:
+    """An operator of the test's API."""
+    return Operator(api, operator_token)

@@ -34,12 +34,6 @@ def bearer(operator_token: str) -> dict[str, str]:
     return {"authorization": f"Bearer {operator_token}"}
 
 
-@pytest.fixture
-def operator(api: Client, operator_token: str) -> Operator:
-    """An operator of the test's API."""
-    return Operator(api, operator_token)
-
-
 async def slugs(api: Client, bearer: dict[str, str], **query: Any) -> list[str]:
     """Return the slugs that a list of tenants answers."""
     answer = await api.get("/cc/tenants", headers=bearer, params=query)

@@ -24,12 +24,6 @@ from tests.support import (
 )
 
 
-@pytest.fixture
-def operator(api: Client, operator_token: str) -> Operator:
-    """An operator of the test's API."""
-    return Operator(api, operator_token)
-
-
 async def events(owner: asyncpg.Connection, slug: str) -> list[tuple[str, int]]:
     """Return type and version of the events of a tenant, in the order in which they were written."""
     rows = await owner.fetch(
