@@ -18,8 +18,11 @@ from db.names import SchemaName, new_schema_name
 from db.server import roles
 from db.session.connection import Connection
 from db.session.statements import Statement
+from db.session.tenancy import Database
 from db.settings import Settings
 from db.tenants import permissions, tokens
+
+DENIED = "42501"
 
 _NAME = bindparam("name", type_=String(100))
 NAMES = Statement(select(User.first_name).order_by(User.id))
@@ -33,6 +36,8 @@ ADD_NAME = Statement(
     )
     .returning(User.id, User.first_name)
 )
+WHO = Statement(select(func.current_user(), func.session_user(), func.pg_backend_pid()))
+FAILS = Statement(select(literal_column("1") / (func.length(User.first_name) * literal_column("0"))))
 
 
 class Resident(msgspec.Struct, frozen=True):
@@ -87,6 +92,21 @@ async def settle(owner: Connection, config: Settings, slugs: Sequence[str]) -> l
             )
             await tokens.store(owner, token, name="key", tenant_id=one.id, scopes=permissions.ALL)
     return residents
+
+
+async def names(database: Database, resident: Resident) -> list[str]:
+    """Read the first names of a tenant's users in a transaction of its own."""
+    async with database.tenant(resident.schema) as transaction:
+        return [row["first_name"] for row in await transaction.fetch(NAMES)]
+
+
+async def backend(database: Database) -> int:
+    """Return the process id behind the pool's connection, as the login; also proves that it is the login."""
+    async with database.shared() as connection:
+        row = await connection.fetchrow("SELECT current_user, session_user, pg_backend_pid()")
+        assert row is not None
+        assert row[0] == row[1] == "tenantry_app"
+        return int(row[2])
 
 
 @asynccontextmanager

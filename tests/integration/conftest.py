@@ -6,10 +6,12 @@ import asyncpg
 import pytest
 
 from db.migrations.lineage import lineage
+from db.session.tenancy import Database
 from db.settings import Settings
 from provisioner.delivery import Deliveries
 from provisioner.handlers.provision import Provision
 from tests.commands import POLICY
+from tests.isolation import Resident, settle, undone
 from tests.messages import blocked
 from tests.operators import Operator
 from tests.support import Client, Service, Tenant, becomes
@@ -48,3 +50,32 @@ async def failed(api: Client, owner: asyncpg.Connection, provisioner: Service) -
 def operator(api: Client, operator_token: str) -> Operator:
     """An operator of the test's API."""
     return Operator(api, operator_token)
+
+
+@pytest.fixture
+async def residents(owner: asyncpg.Connection, config: Settings) -> list[Resident]:
+    """Three tenants. They all have the same tables, so one more would add nothing but time."""
+    return await settle(owner, config, ["bakery", "florist", "cooper"])
+
+
+@pytest.fixture
+async def session(app_login: asyncpg.Connection) -> AsyncIterator[asyncpg.Connection]:
+    """The API login's session, in a transaction that leaves nothing behind."""
+    async with undone(app_login):
+        yield app_login
+
+
+@pytest.fixture
+async def single(config: Settings) -> AsyncIterator[Database]:
+    """A database with one connection, which everything must share."""
+    database = await Database.connect(config.require("database_url"), size=1, acquire_timeout=2)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def several(config: Settings) -> AsyncIterator[Database]:
+    """A database with three connections."""
+    database = await Database.connect(config.require("database_url"), size=3, acquire_timeout=30)
+    yield database
+    await database.close()
