@@ -45,7 +45,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(description="Who may sign a tenant up: anybody, operators' tokens only, or nobody."),
     ] = "operator"
     body_limit: Annotated[int, Meta(ge=1024, description="Largest request body, in bytes.")] = 1_000_000
-    pool_size: Annotated[int, Meta(ge=1, description="PostgreSQL connections of one API worker.")] = 10
+    pool_size: Annotated[
+        int,
+        Meta(
+            ge=1,
+            description="PostgreSQL connections of one API worker; a provisioner has its own.",
+        ),
+    ] = 10
     acquire_timeout: Annotated[
         float, Meta(gt=0, description="Seconds a request waits for a connection before it is answered 503.")
     ] = 5.0
@@ -128,8 +134,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     attempt_limit: Annotated[
         int, Meta(ge=8, description="Attempts at a command before it is parked; at least 8.")
     ] = 8
-    retry_base: Annotated[float, Meta(gt=0, description="Seconds before the first retry; doubles.")] = 1.0
-    retry_cap: Annotated[float, Meta(gt=0, description="Longest wait before a retry, in seconds.")] = 300.0
+    retry_base: Annotated[
+        float, Meta(gt=0, description="Seconds before a command's first retry; doubles.")
+    ] = 1.0
+    retry_cap: Annotated[
+        float, Meta(gt=0, description="Longest wait before a command's retry, in seconds.")
+    ] = 300.0
     heartbeat_interval: Annotated[
         float, Meta(gt=0, description="Seconds between a provisioner's heartbeats.")
     ] = 2.0
@@ -153,7 +163,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         float, Meta(gt=0, description="Seconds `alembic` waits for a tenant that is being worked on.")
     ] = 30.0
     purge_after_days: Annotated[
-        int, Meta(ge=1, le=3650, description="Days that a deleted tenant can be restored.")
+        int,
+        Meta(
+            ge=1,
+            le=3650,
+            description="Days that a deleted tenant can be restored; its schema is kept after that.",
+        ),
     ] = 30
     retention_days: Annotated[
         int, Meta(ge=1, description="Days that handled and published messages are kept.")

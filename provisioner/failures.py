@@ -1,4 +1,4 @@
-"""Failures: classifies errors as permanent, transient or unrelated to the message, and describes them."""
+"""Failures: classifies errors as permanent, transient or unrelated to the message; delays between retries (`backoff`)."""
 
 import random
 import traceback

@@ -1,4 +1,8 @@
-"""The publisher: sends the ledger's messages to RabbitMQ's exchanges, with confirms."""
+"""The publisher: sends the ledger's messages to RabbitMQ's exchanges, with confirms.
+
+It only raises. What becomes of a message that could not be sent is decided in ``provisioner/relay/drain.py``;
+the connection is opened again in ``provisioner/rabbit.py``.
+"""
 
 import asyncio
 

@@ -29,6 +29,7 @@ from db.session.statements import Statement
 from db.session.tenancy import Database
 from db.tenants import tokens
 from db.tenants.registry import Tenant
+from db.tenants.states import GONE
 from db.tenants.tokens import Principal
 
 
@@ -89,7 +90,7 @@ class Gate(ASGIMiddleware):
 
     async def _tenant(self, scope: Scope, directory: Directory, rule: Rule, principal: Principal) -> Tenant:
         tenant = await directory.tenant(principal.tenant_id) if principal.tenant_id else None
-        if tenant is None or tenant.status in {"deleted", "purging", "purged"}:
+        if tenant is None or tenant.status in GONE:
             raise ProblemError("tenant-forbidden")
         if rule.who == "tenant-or-operator":
             if names.folded(str(scope["path_params"].get("slug"))) != tenant.slug:

@@ -1,4 +1,4 @@
-"""``/users``: a tenant's users.
+"""``/users``: a tenant's users, and the role that each is given.
 
 Each change is repeated in ``shared.shared_users``, since an e-mail belongs to one user of one tenant.
 """
@@ -103,7 +103,7 @@ class UserController(Controller):
         caller = request.auth
         values = await _stored(msgspec.structs.asdict(data))
         async with act(request, "user.create") as done:
-            values["user_role_id"] = await _givable(done.transaction, caller, data.user_role_id)
+            values["user_role_id"] = await _role_to_give(done.transaction, caller, data.user_role_id)
             made = await USERS.rows.insert(done.transaction, values)
             await people.add(await done.as_login(), caller.home.id, made.email, is_active=made.is_active)
             done.detail |= {"user_id": made.id, "role_id": made.user_role_id}
@@ -126,7 +126,7 @@ class UserController(Controller):
         async with act(request, "user.change", user_id=user_id, fields=sorted(sent)) as done:
             before = await _lock(done.transaction, caller, user_id)
             if "user_role_id" in values:
-                await _givable(done.transaction, caller, values["user_role_id"])
+                await _role_to_give(done.transaction, caller, values["user_role_id"])
             await _keep_administrator(done.transaction, user_id, before, {**before, **values})
             changed = await USERS.rows.update(done.transaction, user_id, values)
             login = await done.as_login()
@@ -167,7 +167,7 @@ async def _stored(values: dict[str, Any]) -> dict[str, Any]:
     return stored
 
 
-async def _givable(transaction: TenantTransaction, caller: Caller, role_id: int | None) -> int:
+async def _role_to_give(transaction: TenantTransaction, caller: Caller, role_id: int | None) -> int:
     """Return the id of a role that the caller may give to a user.
 
     Args:

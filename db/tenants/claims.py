@@ -7,6 +7,7 @@ from db import audit, names
 from db.audit import By
 from db.session.connection import Connection
 from db.tenants import keys
+from db.tenants.states import GONE
 from db.tenants.tokens import Token
 
 _NO_HASH: Final = bytes(32)
@@ -27,9 +28,10 @@ async def claim(connection: Connection, slug: str, claim_hash: bytes, by: By) ->
     row = await connection.fetchrow(
         """
         SELECT id, claim_hash FROM shared.tenants
-        WHERE slug = $1 AND status NOT IN ('deleted', 'purging', 'purged')
+        WHERE slug = $1 AND status <> ALL ($2::text[])
         """,
         names.get_slug(slug) or "",  # query even for an invalid slug, so that it takes the same time
+        list(GONE),
     )
     # Without a row, compare with a dummy, so that both cases take the same time.
     matches = hmac.compare_digest((row and row["claim_hash"]) or _NO_HASH, claim_hash)
