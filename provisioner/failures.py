@@ -1,4 +1,4 @@
-"""Failures: classifies errors as permanent, transient or unrelated to the message; delays between retries (`backoff`)."""
+"""Failures: classifies errors as permanent, transient or unrelated to the message; how long to wait (`backoff`)."""
 
 import random
 import traceback
