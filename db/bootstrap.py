@@ -5,6 +5,8 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import asyncpg
 import msgspec
 
+from db.audit import By
+from db.control import tokens as control_tokens
 from db.migrations.lineage import lineage
 from db.migrations.run import upgrade_shared
 from db.names import literal, quoted
@@ -106,12 +108,18 @@ async def migrate_shared(owner_url: str, settings: Settings, *, regrant: bool = 
         await connection.close()
 
 
-async def mint_operator(owner_url: str, name: str) -> str:
-    """Mint an operator's token with all scopes, and return its text. There is no audit entry."""
-    token = tokens.mint("operator")
+async def mint_operator(owner_url: str, name: str, by: By) -> str:
+    """Mint an operator's token with all scopes, and return its text.
+
+    Args:
+        owner_url: the address of the owner.
+        name: the operator's name.
+        by: who mints the token.
+    """
     connection = await asyncpg.connect(owner_url)
     try:
-        await tokens.store(connection, token, name=name, scopes=["*"])
+        async with connection.transaction():
+            token = await control_tokens.mint(connection, by, name=name)
     finally:
         await connection.close()
     return token.text

@@ -9,11 +9,15 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
+from db.errors import TenantryError
+
 PROJECT = Path(__file__).resolve().parent.parent
 
 
-class SettingsError(Exception):
+class SettingsError(TenantryError):
     """A setting is missing or invalid. The message names its variable."""
+
+    exit_code = 2
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

@@ -22,9 +22,9 @@ from provisioner.attempt import Policy
 from provisioner.delivery import Deliveries
 from provisioner.failures import AWAY
 from provisioner.handlers.handler import by_type
-from provisioner.handlers.migrate import Migrate
-from provisioner.handlers.provision import Provision
-from provisioner.handlers.signup import Signup
+from provisioner.handlers.migrate import MigrateHandler
+from provisioner.handlers.provision import ProvisionHandler
+from provisioner.handlers.signup import SignupHandler
 from provisioner.inprocess import InProcess
 from provisioner.rabbit import Rabbit
 from provisioner.relay.relay import Relay
@@ -72,7 +72,9 @@ async def run(config: Settings, stop: asyncio.Event) -> None:
     carrier = transport(config)
     async with _pool(owner_url, config.provisioner_pool) as pool:
         online = Online(owner_url, tenant_lineage, lock_timeout=config.migration_lock_timeout)
-        handlers = by_type(Signup(), Provision(tenant_lineage), Migrate(tenant_lineage, online))
+        handlers = by_type(
+            SignupHandler(), ProvisionHandler(tenant_lineage), MigrateHandler(tenant_lineage, online)
+        )
         policy = Policy(
             attempts=config.attempt_limit,
             retry_base=config.retry_base,

@@ -23,6 +23,7 @@ from tests import leaks
 from tests.people import ADMIN, Person, log_in
 from tests.support import (
     APP_PASSWORD,
+    BY_TEST,
     OWNER_PASSWORD,
     Client,
     Service,
@@ -234,7 +235,7 @@ async def app_login(config: Settings) -> AsyncIterator[asyncpg.Connection]:
 @pytest.fixture
 async def operator_token(config: Settings) -> str:
     """Return a fresh operator's token."""
-    return await bootstrap.mint_operator(config.require("owner_database_url"), "test")
+    return await bootstrap.mint_operator(config.require("owner_database_url"), "test", BY_TEST)
 
 
 @pytest.fixture

@@ -6,14 +6,14 @@ from pathlib import Path
 import asyncpg
 from msgspec.structs import replace
 
-from db.ledger.contracts import Migrate as MigrateCommand
+from db.ledger.contracts import Migrate
 from db.migrations.lineage import lineage
 from db.migrations.online import Online
 from db.settings import PROJECT, Settings
 from db.tenants import registry
 from db.tenants.registry import Tenant as Registered
 from provisioner.delivery import Deliveries
-from provisioner.handlers.migrate import Migrate
+from provisioner.handlers.migrate import MigrateHandler
 from tests.commands import POLICY
 from tests.operators import Operator
 from tests.support import eventually, one
@@ -116,11 +116,11 @@ def deliveries(pool: asyncpg.Pool, config: Settings) -> Deliveries:
     """Return a consumer of deliveries that knows migrations alone."""
     chain = lineage("tenant", config.alembic_config)
     online = Online(config.require("owner_database_url"), chain, lock_timeout=1)
-    return Deliveries(pool, {"tenant.migrate": Migrate(chain, online)}, POLICY)
+    return Deliveries(pool, {"tenant.migrate": MigrateHandler(chain, online)}, POLICY)
 
 
 async def command_for(owner: asyncpg.Connection, slug: str, revision: str = HEAD) -> str:
     """Write a command for a tenant, whatever its state."""
     tenant = await registered(owner, slug)
-    made = await registry.tell(owner, tenant, MigrateCommand(tenant_id=tenant.id, revision=revision))
+    made = await registry.tell(owner, tenant, Migrate(tenant_id=tenant.id, revision=revision))
     return str(made.id)

@@ -28,8 +28,9 @@ class HostController(Controller):
         host: FromPath[str],
         reason: ReasonParameter = None,
     ) -> None:
+        named = names.host(host)
         async with request.auth.database.shared() as connection:
-            await hosts.add(connection, slug, by(request, reason), names.host(host))
+            await hosts.add(connection, slug, by(request, reason), named)
 
     @delete("/{host:str}", opt=ACT, summary="Lead a host name nowhere again")
     async def remove(
@@ -39,6 +40,7 @@ class HostController(Controller):
         host: FromPath[str],
         reason: ReasonParameter = None,
     ) -> None:
+        named = names.host(host)
         async with request.auth.database.shared() as connection:
-            if not await hosts.remove(connection, slug, by(request, reason), names.host(host)):
+            if not await hosts.remove(connection, slug, by(request, reason), named):
                 raise ProblemError("not-found")

@@ -1,6 +1,6 @@
 """``/cc/tenants/{slug}/keys``: API keys that operators make for a tenant."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 
 import msgspec
@@ -10,9 +10,8 @@ from msgspec import Meta
 
 from api.cc.reasons import ACT
 from api.gate.caller import ApiRequest, by
-from api.web.fields import Moment, Reason, ShortName, utc
+from api.web.fields import Moment, Reason, ShortName, future
 from db.control import keys
-from db.errors import InvalidValueError
 from db.tenants import permissions
 from db.tenants.permissions import PermissionName
 
@@ -42,9 +41,7 @@ class IssueController(Controller):
 
     @post(opt=ACT, summary="Make a key for a tenant")
     async def create(self, request: ApiRequest, slug: FromPath[str], data: JSONBody[IssueIn]) -> IssuedKey:
-        expires_at = utc(data.expires_at, "expires_at") if data.expires_at else None
-        if expires_at is not None and expires_at <= datetime.now(UTC):
-            raise InvalidValueError("expires_at", "this has passed")
+        expires_at = future(data.expires_at, "expires_at")
         scopes = list(dict.fromkeys(data.scopes or permissions.ALL))
         async with request.auth.database.shared() as connection:
             key = await keys.create(

@@ -122,7 +122,7 @@ class FleetController(Controller):
     @get("/{slug:str}", opt=operator(), summary="See a tenant with all that belongs to it")
     async def read(self, request: ApiRequest, slug: FromPath[str]) -> FleetTenantDetail:
         async with request.auth.database.shared() as connection:
-            tenant = await tenants.get(connection, slug)
+            tenant = await tenants.require(connection, slug)
             belongings = await fleet.get_belongings(connection, tenant)
         return FleetTenantDetail(
             **msgspec.structs.asdict(FleetTenant.of(tenant)), **msgspec.structs.asdict(belongings)

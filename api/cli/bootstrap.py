@@ -56,7 +56,7 @@ def bootstrap_command(*, rotate: bool, no_harden: bool, operator: str, as_json: 
         if chosen[rights.APP] != given[rights.APP]:
             made["DATABASE_URL"] = urls.app_url
         if not await bootstrapping.has_operator(urls.owner_url):
-            made["OPERATOR_TOKEN"] = await bootstrapping.mint_operator(urls.owner_url, operator)
+            made["OPERATOR_TOKEN"] = await bootstrapping.mint_operator(urls.owner_url, operator, shell.by())
         return made
 
     made = shell.run(work())

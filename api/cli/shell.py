@@ -15,7 +15,7 @@ from db import settings
 from db.audit import By
 from db.errors import TenantryError
 from db.session.connection import Connection
-from db.settings import Settings, SettingsError
+from db.settings import Settings
 
 T = TypeVar("T")
 
@@ -38,6 +38,12 @@ class ShellError(click.ClickException):
     """A command failed; exit code 1."""
 
 
+def reported(error: TenantryError) -> click.ClickException:
+    """Return the error as the shell reports it, with its exit code."""
+    wrong = click.UsageError if error.exit_code == click.UsageError.exit_code else ShellError
+    return wrong(str(error))
+
+
 def configured() -> Settings:
     """Return the settings.
 
@@ -46,8 +52,8 @@ def configured() -> Settings:
     """
     try:
         return settings.load()
-    except SettingsError as error:
-        raise click.UsageError(str(error)) from error
+    except TenantryError as error:
+        raise reported(error) from error
 
 
 def required(config: Settings, name: str) -> str:
@@ -58,8 +64,8 @@ def required(config: Settings, name: str) -> str:
     """
     try:
         return config.require(name)
-    except SettingsError as error:
-        raise click.UsageError(str(error)) from error
+    except TenantryError as error:
+        raise reported(error) from error
 
 
 def by(reason: str | None = None) -> By:
@@ -81,8 +87,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     try:
         return asyncio.run(work)
     except TenantryError as error:
-        wrong = click.UsageError if error.exit_code == click.UsageError.exit_code else ShellError
-        raise wrong(str(error)) from error
+        raise reported(error) from error
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
         raise ShellError(f"PostgreSQL: {error}") from error
 

@@ -73,7 +73,7 @@ def show(*, slug: str, as_json: bool) -> None:
     """Show the tenant SLUG with its hosts, keys and timeline."""
 
     async def work(connection: Connection) -> Shown:
-        tenant = await tenants.get(connection, slug)
+        tenant = await tenants.require(connection, slug)
         belongings = await fleet.get_belongings(connection, tenant)
         return Shown(tenant, belongings.hosts, belongings.keys, belongings.timeline)
 

@@ -15,7 +15,7 @@ from db.session import listening
 from db.session.connection import Connection
 from db.session.listening import Listener
 from db.session.tenancy import Database
-from db.tenants import registry, tokens
+from db.tenants import hosts, registry, tokens
 from db.tenants.registry import Tenant
 from db.tenants.tokens import Principal, Token
 
@@ -58,13 +58,9 @@ class Directory:
 
     async def tenant_of_host(self, host: str) -> UUID | None:
         """Return the id of the tenant that a host leads to, or None if the host leads to no tenant."""
-
-        async def look_up(connection: Connection) -> UUID | None:
-            return await connection.fetchval(  # type: ignore[no-any-return]
-                "SELECT tenant_id FROM shared.tenant_hosts WHERE host = $1", host
-            )
-
-        return await self._cached(("host", host), look_up, keep=lambda _: True)
+        return await self._cached(
+            ("host", host), lambda connection: hosts.get_tenant(connection, host), keep=lambda _: True
+        )
 
     async def run(self) -> None:
         """Listen for changes until cancelled."""

@@ -41,28 +41,28 @@ class Usage:
         self._noted: dict[str, float] = {}
         self._waiting: dict[str, datetime] = {}
 
-    async def note(self, grant: Principal) -> bool:
+    async def note(self, principal: Principal) -> bool:
         """Note that a token was used.
 
         Args:
-            grant: the principal of the token.
+            principal: the principal of the token.
 
         Returns:
             False if this would have been the first use but the token has ended meanwhile, otherwise True.
         """
         now = time.monotonic()
-        noted = self._noted.get(grant.token_id)
+        noted = self._noted.get(principal.token_id)
         if noted is not None and now - noted < self._every:
             return True
-        if noted is None and not grant.used:
+        if noted is None and not principal.used:
             async with self._database.shared() as connection:
-                if not await tokens.use_first(connection, grant.token_id):
+                if not await tokens.use_first(connection, principal.token_id):
                     return False
         else:
-            self._waiting[grant.token_id] = datetime.now(UTC)
+            self._waiting[principal.token_id] = datetime.now(UTC)
         if len(self._noted) >= _CAPACITY:
             self._noted.clear()
-        self._noted[grant.token_id] = now
+        self._noted[principal.token_id] = now
         return True
 
     async def run(self) -> None:

@@ -98,7 +98,7 @@ class AuthController(Controller):
     async def login(self, request: ApiRequest, data: JSONBody[LoginIn]) -> LoginOut:
         """Log a user in. Problems of the tenant, such as a suspension, are told only if the password is right."""
         limits: Limits = request.app.state.limits
-        email = data.email.casefold()
+        email = people.folded(data.email)
         limits.address(request.scope)
         limits.account(email)
         database = request.auth.database

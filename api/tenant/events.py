@@ -15,7 +15,7 @@ from api.gate.caller import ApiRequest
 from api.gate.deadline import STREAM
 from api.gate.directory import Directory
 from api.gate.rules import tenant_or_operator
-from api.tenant.signup import TenantOut, see
+from api.tenant.signup import TenantOut, get_status
 from db.errors import ProblemError
 from db.session.tenancy import Database
 from db.settings import Settings
@@ -45,7 +45,7 @@ class TenantEventController(Controller):
         client has to connect again.
         """
         settings: Settings = request.app.state.settings
-        first = await see(request.auth.database, slug)
+        first = await get_status(request.auth.database, slug)
         if first is None:
             raise ProblemError("not-found")
         return ServerSentEvent(
@@ -79,6 +79,6 @@ async def _changes(
             return
         await directory.change(within=min(poll, max(until - now, 0.0)))
         await asyncio.sleep(max(now + _BREATH - time.monotonic(), 0))
-        seen = await see(database, first.slug)
+        seen = await get_status(database, first.slug)
         if seen is not None and seen.id != first.id:
             return  # the tenant was renamed, and another one has the slug now

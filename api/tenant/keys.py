@@ -1,6 +1,6 @@
 """``/keys``: a tenant's API keys. A key is shown once; only its hash is kept."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 
 import msgspec
@@ -12,10 +12,10 @@ from api.gate.caller import ApiRequest, by
 from api.gate.directory import Directory
 from api.gate.rules import tenant
 from api.web import lists
-from api.web.fields import Moment, ShortName, utc
+from api.web.fields import Moment, ShortName, future, utc
 from api.web.lists import Cursor, Limit, Page
 from db import audit
-from db.errors import InvalidValueError, ProblemError
+from db.errors import ProblemError
 from db.settings import Settings
 from db.tenants import keys, permissions, registry, tokens
 from db.tenants.permissions import PermissionName
@@ -78,32 +78,15 @@ class KeyController(Controller):
         held = [name for name in permissions.ALL if name in caller.permissions]
         scopes = held if data.scopes is None else sorted(set(data.scopes))
         caller.check_may_give(scopes)
-        expires_at = utc(data.expires_at, "expires_at") if data.expires_at else None
-        if expires_at is not None and expires_at <= datetime.now(UTC):
-            raise InvalidValueError("expires_at", "this is past")
+        expires_at = future(data.expires_at, "expires_at")
         settings: Settings = request.app.state.settings
-        key = tokens.mint("tenant")
         async with caller.database.shared() as connection:
             await registry.lock(connection, caller.home.id)  # so that two at once are both counted
             live = await keys.count_live(connection, caller.home.id)
             if live >= settings.key_limit:
                 raise ProblemError("key-limit")
-            await tokens.store(
-                connection,
-                key,
-                name=data.name,
-                tenant_id=caller.home.id,
-                scopes=scopes,
-                expires_at=expires_at,
-            )
-            await audit.record(
-                connection,
-                by(request),
-                "key.create",
-                tenant_id=caller.home.id,
-                key_id=key.id,
-                name=data.name,
-                scopes=scopes,
+            key = await keys.create(
+                connection, by(request), caller.home.id, name=data.name, scopes=scopes, expires_at=expires_at
             )
         return KeyMade(key.id, data.name, list(scopes), expires_at, key.text)
 

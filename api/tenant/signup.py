@@ -4,7 +4,6 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-import asyncpg
 import msgspec
 from litestar import Controller, Response, get, post
 from litestar.params import FromPath, HeaderParameter, JSONBody
@@ -13,10 +12,10 @@ from api.gate.caller import ApiRequest, by
 from api.gate.rules import signup, tenant_or_operator
 from api.tenant import passwords
 from api.web.fields import Email, Host, Password, ShortName, Slug
-from db.errors import ProblemError, TakenError
+from db.errors import ProblemError
 from db.names import Line
 from db.session.tenancy import Database
-from db.tenants import idempotency, registry, timeline
+from db.tenants import idempotency, people, registry, timeline
 from db.tenants import signup as signups
 from db.tenants.people import Administrator
 from db.tenants.signup import SignedUp
@@ -99,29 +98,21 @@ class TenantController(Controller):
     ) -> Response[SignUpOut]:
         """Sign a tenant up. A provisioner builds its schema afterwards; ``Location`` shows the progress."""
         wanted = signups.checked(name=data.name, slug=data.slug, host=data.host)
+        if data.admin is not None:
+            wanted = msgspec.structs.replace(wanted, administrator=await _administrator(data.admin))
         once = idempotency.Request.of(idempotency_key, data) if idempotency_key else None
-        before = await _repeat(request, once)
-        if before is None:
-            if data.admin is not None:
-                wanted = msgspec.structs.replace(wanted, administrator=await _administrator(data.admin))
-            try:
-                async with request.auth.database.shared() as connection:
-                    return _accepted(await signups.sign_up(connection, wanted, by(request), once=once))
-            except (TakenError, asyncpg.UniqueViolationError):
-                before = await _repeat(request, once)  # perhaps the same request, sent twice at once
-                if before is None:
-                    raise
-        return _accepted(before)
+        async with request.auth.database.shared() as connection:
+            return _accepted(await signups.sign_up(connection, wanted, by(request), once=once))
 
     @get("/{slug:str}", opt=tenant_or_operator(), summary="See a tenant's status")
     async def read(self, request: ApiRequest, slug: FromPath[str]) -> TenantOut:
-        found = await see(request.auth.database, slug)
+        found = await get_status(request.auth.database, slug)
         if found is None:
             raise ProblemError("not-found")
         return found
 
 
-async def see(database: Database, slug: str) -> TenantOut | None:
+async def get_status(database: Database, slug: str) -> TenantOut | None:
     """Return a tenant with its timeline, or None if no tenant has the slug."""
     async with database.shared() as connection:
         tenant = await registry.get_named(connection, slug)
@@ -140,16 +131,9 @@ async def see(database: Database, slug: str) -> TenantOut | None:
     )
 
 
-async def _repeat(request: ApiRequest, once: idempotency.Request | None) -> SignedUp | None:
-    if once is None:
-        return None
-    async with request.auth.database.shared() as connection:
-        return await signups.repeat(connection, once, by(request))
-
-
 async def _administrator(admin: AdminIn) -> Administrator:
     return Administrator(
-        email=admin.email.casefold(),
+        email=people.folded(admin.email),
         first_name=admin.first_name,
         last_name=admin.last_name,
         password_hash=await passwords.hashed(admin.password),

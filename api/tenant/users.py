@@ -141,7 +141,7 @@ class UserController(Controller):
 
     @delete(
         "/{user_id:int}",
-        opt={**tenant("users:write"), "problems": ("last-administrator",)},
+        opt={**tenant("users:write"), "problems": ("conflict", "last-administrator")},
         summary="Delete a user",
     )
     async def remove(self, request: ApiRequest, user_id: Id) -> None:
@@ -160,7 +160,7 @@ async def _stored(values: dict[str, Any]) -> dict[str, Any]:
     """Return a user's values as they are stored: with a case-folded e-mail, and a hash for the password."""
     stored = {name: value for name, value in values.items() if name != "password"}
     if "email" in stored:
-        stored["email"] = stored["email"].casefold()
+        stored["email"] = people.folded(stored["email"])
     if "password" in values:
         password = values["password"]
         stored["password_hash"] = await passwords.hashed(password) if password is not None else None

@@ -46,3 +46,21 @@ def utc(moment: datetime, field: str) -> datetime:
         return moment.astimezone(UTC)
     except OverflowError:
         raise InvalidValueError(field, "beyond the years 1 to 9999 in UTC") from None
+
+
+def future(moment: datetime | None, field: str) -> datetime | None:
+    """Return ``moment`` in UTC, or None if it is None.
+
+    Args:
+        moment: a time with an offset from UTC.
+        field: name of the field that held the time, for the error.
+
+    Raises:
+        InvalidValueError: the time has passed, or is one that `utc` refuses.
+    """
+    if moment is None:
+        return None
+    chosen = utc(moment, field)
+    if chosen <= datetime.now(UTC):
+        raise InvalidValueError(field, "this has passed")
+    return chosen

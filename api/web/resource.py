@@ -29,7 +29,8 @@ class Act:
 
     Args:
         transaction: the tenant transaction.
-        detail: details for the audit entry; never a secret, and never a value from the tenant's rows.
+        detail: details for the audit entry; never a secret, nor a value of the tenant's but
+            the name of a role, a permission or a scope.
     """
 
     def __init__(self, transaction: TenantTransaction, detail: dict[str, Any]) -> None:

@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from db import audit
 from db.audit import By
 from db.control import tenants
 from db.session.connection import Connection
-from db.tenants import permissions, tokens
+from db.tenants import keys, permissions
 from db.tenants.permissions import PermissionName
 from db.tenants.states import LIVE
 from db.tenants.tokens import Token
@@ -37,9 +36,4 @@ async def create(
         WrongStateError: the tenant is deleted.
     """
     tenant = await tenants.lock(connection, slug, LIVE, "given a key")
-    key = tokens.mint("tenant")
-    await tokens.store(connection, key, name=name, tenant_id=tenant.id, scopes=scopes, expires_at=expires_at)
-    await audit.record(
-        connection, by, "key.create", tenant_id=tenant.id, key_id=key.id, name=name, scopes=list(scopes)
-    )
-    return key
+    return await keys.create(connection, by, tenant.id, name=name, scopes=scopes, expires_at=expires_at)

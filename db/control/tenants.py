@@ -31,7 +31,7 @@ class UnknownTenantError(TenantryError):
         super().__init__(f"there is no tenant {slug!r}")
 
 
-async def get(connection: Connection, slug: str) -> Tenant:
+async def require(connection: Connection, slug: str) -> Tenant:
     """Return the tenant that has ``slug``.
 
     Raises:

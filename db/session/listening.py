@@ -19,7 +19,7 @@ REGISTRY: Final = "tenantry_registry"
 LEDGER: Final = "tenantry_ledger"
 """Channel: messages are new or pending again, or a switch was changed."""
 
-_TIMEOUT: Final = 10.0
+_TIMEOUT: Final = 5.0
 """Most seconds to connect, or to wait for one answer."""
 _RECONNECT: Final = 0.5
 """Seconds between tries to listen again."""

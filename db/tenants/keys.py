@@ -1,11 +1,14 @@
 """Keys: tenants' API keys and operators' tokens, which are listed by name. Log-ins are not keys."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 import msgspec
 
+from db import audit
+from db.audit import By
 from db.session.connection import Connection
 from db.tenants import permissions, tokens
 from db.tenants.tokens import Token
@@ -30,6 +33,31 @@ async def add_first(connection: Connection, tenant_id: UUID) -> Token:
     """Make a tenant's first key, with all permissions, in the caller's transaction."""
     key = tokens.mint("tenant")
     await tokens.store(connection, key, name="first key", tenant_id=tenant_id, scopes=permissions.ALL)
+    return key
+
+
+async def create(
+    connection: Connection,
+    by: By,
+    tenant_id: UUID,
+    *,
+    name: str,
+    scopes: Sequence[str],
+    expires_at: datetime | None = None,
+) -> Token:
+    """Make a tenant's key. Its text can be shown this once only.
+
+    Args:
+        connection: in a transaction.
+        by: who makes the key.
+        tenant_id: the tenant's id.
+        name: what the key is for.
+        scopes: the permissions of the key.
+        expires_at: when the key expires; never by default.
+    """
+    key = tokens.mint("tenant")
+    await tokens.store(connection, key, name=name, tenant_id=tenant_id, scopes=scopes, expires_at=expires_at)
+    await audit.record(connection, by, "key.create", tenant_id=tenant_id, key_id=key.id, scopes=list(scopes))
     return key
 
 

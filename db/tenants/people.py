@@ -12,6 +12,11 @@ from db.errors import TakenError
 from db.session.connection import Connection
 
 
+def folded(email: str) -> str:
+    """Return an e-mail as it is stored and compared: whatever its case, it is one person's."""
+    return email.casefold()
+
+
 class Administrator(msgspec.Struct, frozen=True, kw_only=True):
     """The first user of a tenant. ``password_hash`` is an argon2 hash; the password itself is never stored."""
 

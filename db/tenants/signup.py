@@ -2,10 +2,12 @@
 
 from uuid import UUID
 
+import asyncpg
 import msgspec
 
 from db import audit, names
 from db.audit import By
+from db.errors import TakenError
 from db.ledger import outbox
 from db.ledger.contracts import Provision, Requested
 from db.ledger.envelope import SIGN_UP
@@ -92,18 +94,39 @@ async def sign_up(
 ) -> SignedUp:
     """Register a tenant, and ask for it to be provisioned.
 
+    A request that was done before with the same idempotency key is answered again: if the first key has not
+    been used or revoked, a new key replaces it.
+
     Args:
         connection: in a transaction.
         wanted: the sign-up.
         by: who signs the tenant up.
         origin: the message that asked for the sign-up, if it came from outside. Then no key is made, because
             nobody would see it: the key is claimed, or an operator makes one.
-        once: the request's idempotency key and body; `repeat` answers the request if it is sent again.
+        once: the request's idempotency key and body.
 
     Raises:
         TakenError: the slug, host or e-mail belongs to somebody already.
-        asyncpg.UniqueViolationError: a request with the same idempotency key was done meanwhile.
+        IdempotencyMismatchError: the idempotency key was first sent with another body.
     """
+    if once is None:
+        return await _register(connection, wanted, by, origin)
+    before = await _repeat(connection, once, by)
+    if before is None:
+        try:
+            async with connection.transaction():
+                made = await _register(connection, wanted, by, origin)
+                assert made.key is not None  # only sign-ups over HTTP have an idempotency key
+                await idempotency.remember(connection, once, made.tenant.id, made.key.id)
+                return made
+        except (TakenError, asyncpg.UniqueViolationError):
+            before = await _repeat(connection, once, by)  # perhaps the same request, sent twice at once
+            if before is None:
+                raise
+    return before
+
+
+async def _register(connection: Connection, wanted: SignUp, by: By, origin: Origin | None) -> SignedUp:
     tenant = await registry.add(connection, wanted.slug, wanted.name, wanted.claim_hash)
     if wanted.host is not None:
         await hosts.add(connection, tenant.id, wanted.host)
@@ -112,8 +135,6 @@ async def sign_up(
     key = None
     if wanted.claim_hash is None and origin is None:
         key = await keys.add_first(connection, tenant.id)
-        if once is not None:
-            await idempotency.remember(connection, once, tenant.id, key.id)
     await _tell(connection, tenant, origin)
     await audit.record(
         connection,
@@ -126,19 +147,7 @@ async def sign_up(
     return SignedUp(tenant, key)
 
 
-async def repeat(connection: Connection, once: idempotency.Request, by: By) -> SignedUp | None:
-    """Answer a sign-up that was done before with the same idempotency key. Return None if it is new.
-
-    If the first key has not been used or revoked, a new key replaces it.
-
-    Args:
-        connection: in a transaction.
-        once: the request's idempotency key and body.
-        by: who sends the request.
-
-    Raises:
-        IdempotencyMismatchError: the idempotency key was first sent with another body.
-    """
+async def _repeat(connection: Connection, once: idempotency.Request, by: By) -> SignedUp | None:
     before = await idempotency.get(connection, once)
     if before is None:
         return None

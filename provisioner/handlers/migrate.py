@@ -19,7 +19,7 @@ from provisioner.failures import BusyError
 from provisioner.handlers.handler import Handler, Job, Outcome
 
 
-class Migrate(Handler[contracts.Migrate]):
+class MigrateHandler(Handler[contracts.Migrate]):
     """Migrates the schema of an active or suspended tenant.
 
     Args:

@@ -17,7 +17,7 @@ from db.tenants.registry import Tenant
 from provisioner.handlers.handler import Handler, Job, Outcome
 
 
-class Provision(Handler[contracts.Provision]):
+class ProvisionHandler(Handler[contracts.Provision]):
     """Creates role, schema, tables, grants and administrator, and activates the tenant, in one transaction.
 
     Args:

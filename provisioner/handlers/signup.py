@@ -5,13 +5,14 @@ from typing import ClassVar
 import structlog
 
 from db.audit import By
-from db.errors import InvalidValueError, TakenError
+from db.errors import TakenError
 from db.ledger import envelope, intake, outbox
-from db.ledger.contracts import UNKNOWN, Rejected
-from db.ledger.contracts import Signup as SignupData
+from db.ledger.contracts import UNKNOWN, Rejected, Signup
 from db.ledger.envelope import SIGN_UP, SignupEvent
 from db.ledger.inbox import Entry
+from db.names import InvalidNameError
 from db.session.connection import Connection
+from db.tenants import people
 from db.tenants.people import Administrator
 from db.tenants.signup import Origin, checked, sign_up
 from provisioner.handlers.handler import Handler, Job, Outcome
@@ -19,11 +20,11 @@ from provisioner.handlers.handler import Handler, Job, Outcome
 log = structlog.get_logger(__name__)
 
 
-class Signup(Handler[SignupEvent]):
+class SignupHandler(Handler[SignupEvent]):
     """Signs a tenant up or refuses to, and writes the answer in the same transaction."""
 
     # A message that was unknown when it arrived may turn out to be a sign-up.
-    types: ClassVar = (SignupData.type, UNKNOWN)
+    types: ClassVar = (Signup.type, UNKNOWN)
     about_tenant: ClassVar = False
 
     def read(self, entry: Entry) -> SignupEvent:
@@ -40,7 +41,7 @@ class Signup(Handler[SignupEvent]):
                 await _accept(connection, job)
         except TakenError as error:
             await _refuse(connection, job, f"{error.what}-taken")
-        except InvalidValueError:
+        except InvalidNameError:
             await _refuse(connection, job, "name-refused")
         return "handled"
 
@@ -51,7 +52,7 @@ async def _accept(connection: Connection, job: Job[SignupEvent]) -> None:
         name=data.name,
         slug=data.slug,
         host=data.host,
-        administrator=Administrator(email=data.admin_email.casefold()) if data.admin_email else None,
+        administrator=Administrator(email=people.folded(data.admin_email)) if data.admin_email else None,
         claim_hash=bytes.fromhex(data.claim_sha256) if data.claim_sha256 else None,
     )
     origin = Origin(job.entry.id, event.source, event.id)

@@ -9,7 +9,7 @@ from db.migrations.lineage import lineage
 from db.session.tenancy import Database
 from db.settings import Settings
 from provisioner.delivery import Deliveries
-from provisioner.handlers.provision import Provision
+from provisioner.handlers.provision import ProvisionHandler
 from tests.commands import POLICY
 from tests.isolation import Resident, settle, undone
 from tests.messages import blocked
@@ -25,13 +25,13 @@ async def pool(config: Settings) -> AsyncIterator[asyncpg.Pool]:
 
 
 @pytest.fixture
-def provision(config: Settings) -> Provision:
+def provision(config: Settings) -> ProvisionHandler:
     """Return the handler that provisions."""
-    return Provision(lineage("tenant", config.alembic_config))
+    return ProvisionHandler(lineage("tenant", config.alembic_config))
 
 
 @pytest.fixture
-def consumer(pool: asyncpg.Pool, provision: Provision) -> Deliveries:
+def consumer(pool: asyncpg.Pool, provision: ProvisionHandler) -> Deliveries:
     """Return a consumer of deliveries that knows provisioning alone."""
     return Deliveries(pool, {"tenant.provision": provision}, POLICY)
 

@@ -201,7 +201,7 @@ async def test_the_audit_log_is_read_newest_first_by_tenant_actor_action_and_tim
     middle = datetime.now(UTC).isoformat()
     await operator.has("resume", "bakery")
 
-    async def found(**query: Any) -> list[tuple[str, str]]:
+    async def found(**query: Any) -> list[tuple[str | None, str]]:
         answer = await api.get("/cc/audit", headers=bearer, params=query)
         assert answer.status_code == 200, answer.text
         return [(entry["tenant"], entry["action"]) for entry in answer.json()["items"]]
@@ -211,16 +211,18 @@ async def test_the_audit_log_is_read_newest_first_by_tenant_actor_action_and_tim
         ("bakery", "tenant.resume"),
         ("bakery", "tenant.suspend"),
         ("florist", "tenant.create"),
+        (None, "operator_token.create"),
         ("bakery", "tenant.create"),
     ]
     assert await found(tenant="florist") == [("florist", "tenant.create")]
     assert await found(action="tenant.suspend") == [("bakery", "tenant.suspend")]
     assert await found(since=middle) == [("bakery", "tenant.resume")]
-    assert await found(actor="anonymous") == everything[2:]
+    assert await found(actor="anonymous") == [("florist", "tenant.create"), ("bakery", "tenant.create")]
+    assert await found(actor="test") == [(None, "operator_token.create")]
     assert await found(tenant="nobody") == []
     page = (await api.get("/cc/audit", headers=bearer, params={"limit": 3})).json()
     rest = (await api.get("/cc/audit", headers=bearer, params={"cursor": page["next_cursor"]})).json()
-    assert [entry["action"] for entry in rest["items"]] == ["tenant.create"]
+    assert [entry["action"] for entry in rest["items"]] == ["operator_token.create", "tenant.create"]
     assert page["items"][1]["detail"]["reason"] == "unpaid"
 
 

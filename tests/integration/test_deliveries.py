@@ -11,7 +11,7 @@ import pytest
 from db.ledger import inbox
 from provisioner.attempt import Policy
 from provisioner.delivery import Deliveries
-from provisioner.handlers.provision import Provision
+from provisioner.handlers.provision import ProvisionHandler
 from tests.commands import POLICY, events, message, pending, tenant_status
 from tests.support import its_time_comes, one
 
@@ -25,7 +25,7 @@ async def test_ten_copies_at_once_are_one_attempt(consumer: Deliveries, owner: a
 
 
 async def test_copies_at_ten_provisioners_at_once_are_one_attempt_with_one_effect(
-    pool: asyncpg.Pool, provision: Provision, owner: asyncpg.Connection
+    pool: asyncpg.Pool, provision: ProvisionHandler, owner: asyncpg.Connection
 ) -> None:
     tenant, message_id = await pending(owner)
     consumers = [Deliveries(pool, {"tenant.provision": provision}, POLICY) for _ in range(10)]
@@ -51,7 +51,7 @@ async def test_a_late_copy_of_a_handled_command_changes_nothing(
 
 
 async def test_copies_of_a_command_that_waits_for_its_retry_change_nothing(
-    pool: asyncpg.Pool, provision: Provision, owner: asyncpg.Connection
+    pool: asyncpg.Pool, provision: ProvisionHandler, owner: asyncpg.Connection
 ) -> None:
     _, message_id = await pending(owner)
     policy = Policy(attempts=8, retry_base=300, retry_cap=300, lock_timeout=0.2)

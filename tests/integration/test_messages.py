@@ -10,7 +10,18 @@ import pytest
 from db import bootstrap
 from db.settings import Settings
 from tests.messages import WHY, blocked, healed, listed, parked
-from tests.support import Client, Service, Tenant, becomes, eventually, one, problem, requested, sign_up
+from tests.support import (
+    BY_TEST,
+    Client,
+    Service,
+    Tenant,
+    becomes,
+    eventually,
+    one,
+    problem,
+    requested,
+    sign_up,
+)
 
 
 async def test_a_failed_tenant_becomes_active_when_its_parked_provision_is_replayed(
@@ -218,6 +229,6 @@ async def test_tenants_and_strangers_see_no_messages(
     for path in paths:
         problem(await api.get(path), 401, "unauthenticated")
         problem(await api.get(path, headers=tenant.headers), 403, "forbidden")
-    another = await bootstrap.mint_operator(config.require("owner_database_url"), "another")
+    another = await bootstrap.mint_operator(config.require("owner_database_url"), "another", BY_TEST)
     for path in paths:
         assert (await api.get(path, headers={"authorization": f"Bearer {another}"})).status_code == 200

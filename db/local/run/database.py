@@ -4,6 +4,7 @@ import asyncio
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from db.audit import By
 from db.bootstrap import bootstrap, migrate_shared, mint_operator
 from db.local.run.environment import ExternalDatabase
 from db.local.run.home import Secrets
@@ -55,7 +56,7 @@ def prepare(
 
 def operator_token(owner_url: str) -> str:
     """Mint an operator's token for the user of this machine."""
-    return asyncio.run(mint_operator(owner_url, _OPERATOR))
+    return asyncio.run(mint_operator(owner_url, _OPERATOR, By(f"shell:{_OPERATOR}")))
 
 
 def _password(url: str | None) -> str | None:
