@@ -13,7 +13,6 @@ Direction = Literal["up", "down"]
 """``up`` is from the client to the server, ``down`` from the server to the client."""
 Method = tuple[int, int]
 
-DELIVER: Final[Method] = (60, 60)
 ACK: Final[Method] = (60, 80)
 """A consumer sends it to settle a message, the broker to confirm one (AMQP 0-9-1, basic.ack)."""
 

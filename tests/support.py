@@ -211,3 +211,8 @@ def problem(answer: httpx.Response, status: int, kind: str) -> dict[str, Any]:
     assert body["status"] == status
     assert body["request_id"] == answer.headers["x-request-id"]
     return body
+
+
+def kind_only(answer: httpx.Response) -> dict[str, object]:
+    """Return a problem's body without the members that differ between two answers of the same kind."""
+    return {name: value for name, value in answer.json().items() if name not in {"instance", "request_id"}}

@@ -1,7 +1,7 @@
 """Access: which token opens what, whatever the tenant's state."""
 
 import re
-from typing import Any, get_args
+from typing import get_args
 from uuid import UUID
 
 import asyncpg
@@ -17,7 +17,7 @@ from db.settings import Settings
 from db.tenants import tokens
 from tests.people import Person, log_in
 from tests.proxy import Direction, proxied
-from tests.support import Client, Service, Tenant, eventually, one, problem, serving, sign_up
+from tests.support import Client, Service, Tenant, eventually, kind_only, one, problem, serving, sign_up
 
 
 async def until(api: Client, headers: dict[str, str], status: int, kind: str) -> httpx.Response:
@@ -31,10 +31,6 @@ async def until(api: Client, headers: dict[str, str], status: int, kind: str) ->
     assert answer is not None
     problem(answer, status, kind)
     return answer
-
-
-def kind_only(answer: httpx.Response) -> dict[str, Any]:
-    return {name: value for name, value in answer.json().items() if name not in {"instance", "request_id"}}
 
 
 @pytest.mark.parametrize("state", ["pending", "provisioning", "failed"])

@@ -17,6 +17,7 @@ from tests.support import (
     Service,
     Tenant,
     eventually,
+    kind_only,
     one,
     problem,
     provisioning,
@@ -28,11 +29,6 @@ from tests.support import (
 
 async def attempt(api: Client, email: str = EMAIL, password: str = PASSWORD) -> httpx.Response:
     return await api.post("/auth/login", json={"email": email, "password": password})
-
-
-def kind_only(answer: httpx.Response) -> dict[str, object]:
-    """Return an answer without what may differ between two of a kind."""
-    return {name: value for name, value in answer.json().items() if name not in {"instance", "request_id"}}
 
 
 async def test_a_log_in_opens_the_users_tenant(api: Client, staffed: Tenant) -> None:

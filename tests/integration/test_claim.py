@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from db.settings import Settings
-from tests.support import Client, Service, Tenant, becomes, problem, requested, serving, signed_up
+from tests.support import Client, Service, Tenant, becomes, kind_only, problem, requested, serving, signed_up
 
 SECRET = "a secret of the flow's own, 5bYbqkRk"
 
@@ -29,10 +29,6 @@ async def claimable(api: Client, app_login: asyncpg.Connection) -> str:
 
 async def claim(api: Client, slug: str, secret: str = SECRET) -> httpx.Response:
     return await api.post(f"/tenants/{slug}/claim", json={"claim": secret})
-
-
-def kind_only(answer: httpx.Response) -> dict[str, object]:
-    return {name: value for name, value in answer.json().items() if name not in {"instance", "request_id"}}
 
 
 async def test_the_secret_gets_the_first_key_which_may_everything(

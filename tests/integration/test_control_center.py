@@ -28,15 +28,9 @@ ROUTES = [
 ]
 
 
-@pytest.fixture
-def bearer(operator_token: str) -> dict[str, str]:
-    """An operator's headers."""
-    return {"authorization": f"Bearer {operator_token}"}
-
-
-async def slugs(api: Client, bearer: dict[str, str], **query: Any) -> list[str]:
+async def slugs(api: Client, as_operator: dict[str, str], **query: Any) -> list[str]:
     """Return the slugs that a list of tenants answers."""
-    answer = await api.get("/cc/tenants", headers=bearer, params=query)
+    answer = await api.get("/cc/tenants", headers=as_operator, params=query)
     assert answer.status_code == 200, answer.text
     return [item["slug"] for item in answer.json()["items"]]
 
@@ -55,28 +49,28 @@ async def test_neither_strangers_nor_tenants_get_in(
 
 @pytest.mark.parametrize(("method", "path", "body"), ROUTES)
 async def test_operators_do(
-    api: Client, bearer: dict[str, str], method: str, path: str, body: dict[str, str] | None
+    api: Client, as_operator: dict[str, str], method: str, path: str, body: dict[str, str] | None
 ) -> None:
     await requested(api, "bakery")
-    answer = await api.request(method, path, json=body, headers=bearer)
+    answer = await api.request(method, path, json=body, headers=as_operator)
     # Past the door: what a waiting tenant's state does not allow, or what is not there, is said to them.
     assert answer.status_code in {200, 201, 204, 404, 409}, answer.text
 
 
 async def test_an_unknown_tenant_is_not_found_by_whatever_name(
-    api: Client, bearer: dict[str, str], operator: Operator
+    api: Client, as_operator: dict[str, str], operator: Operator
 ) -> None:
     await requested(api, "bakery")
     for name in ("florist", "a%00b", "%ff", "x" * 80, "..."):
-        problem(await api.get(f"/cc/tenants/{name}", headers=bearer), 404, "not-found")
+        problem(await api.get(f"/cc/tenants/{name}", headers=as_operator), 404, "not-found")
         problem(await operator.does("suspend", name), 404, "not-found")
-    assert (await api.get("/cc/tenants/BAKERY", headers=bearer)).status_code == 200
+    assert (await api.get("/cc/tenants/BAKERY", headers=as_operator)).status_code == 200
 
 
 async def test_tenants_are_listed_by_status_revision_and_text(
     api: Client,
     tenant: Tenant,
-    bearer: dict[str, str],
+    as_operator: dict[str, str],
     operator: Operator,
     provisioner: Service,
     config: Settings,
@@ -86,38 +80,38 @@ async def test_tenants_are_listed_by_status_revision_and_text(
     await provisioner.stop()
     await requested(api, "grocer")
     await operator.has("rename", "grocer", name="Fruit & Vegetables")
-    assert await slugs(api, bearer) == ["bakery", "florist", "grocer"]
-    assert await slugs(api, bearer, status="suspended") == ["florist"]
-    assert await slugs(api, bearer, revision="head") == ["bakery", "florist"]
-    assert await slugs(api, bearer, revision=lineage("tenant", config.alembic_config).head[:4]) == [
+    assert await slugs(api, as_operator) == ["bakery", "florist", "grocer"]
+    assert await slugs(api, as_operator, status="suspended") == ["florist"]
+    assert await slugs(api, as_operator, revision="head") == ["bakery", "florist"]
+    assert await slugs(api, as_operator, revision=lineage("tenant", config.alembic_config).head[:4]) == [
         "bakery",
         "florist",
     ]
-    assert await slugs(api, bearer, revision="4c1f0e7a92d3") == []
-    assert await slugs(api, bearer, q="FRUIT") == ["grocer"]
-    assert await slugs(api, bearer, q="BAK", status="active") == ["bakery"]
-    assert await slugs(api, bearer, q="%") == []
-    problem(await api.get("/cc/tenants", headers=bearer, params={"status": "gone"}), 400, "validation")
+    assert await slugs(api, as_operator, revision="4c1f0e7a92d3") == []
+    assert await slugs(api, as_operator, q="FRUIT") == ["grocer"]
+    assert await slugs(api, as_operator, q="BAK", status="active") == ["bakery"]
+    assert await slugs(api, as_operator, q="%") == []
+    problem(await api.get("/cc/tenants", headers=as_operator, params={"status": "gone"}), 400, "validation")
 
 
 async def test_purged_tenants_are_seen_only_where_they_are_asked_for(
-    api: Client, bearer: dict[str, str], owner: asyncpg.Connection
+    api: Client, as_operator: dict[str, str], owner: asyncpg.Connection
 ) -> None:
     await requested(api, "bakery")
     await owner.execute("UPDATE shared.tenants SET status = 'purged'")
-    assert await slugs(api, bearer) == []
-    assert await slugs(api, bearer, status="purged") == ["bakery"]
-    problem(await api.get("/cc/tenants/bakery", headers=bearer), 404, "not-found")
+    assert await slugs(api, as_operator) == []
+    assert await slugs(api, as_operator, status="purged") == ["bakery"]
+    problem(await api.get("/cc/tenants/bakery", headers=as_operator), 404, "not-found")
 
 
-async def test_the_pages_of_a_list_show_every_tenant_once(api: Client, bearer: dict[str, str]) -> None:
+async def test_the_pages_of_a_list_show_every_tenant_once(api: Client, as_operator: dict[str, str]) -> None:
     for number in range(7):
         await requested(api, f"shop{number}")
     seen: list[str] = []
     cursor: str | None = None
     while True:
         query: dict[str, Any] = {"limit": 3, **({"cursor": cursor} if cursor else {})}
-        page = (await api.get("/cc/tenants", headers=bearer, params=query)).json()
+        page = (await api.get("/cc/tenants", headers=as_operator, params=query)).json()
         assert len(page["items"]) <= 3
         seen += [item["slug"] for item in page["items"]]
         cursor = page["next_cursor"]
@@ -125,14 +119,14 @@ async def test_the_pages_of_a_list_show_every_tenant_once(api: Client, bearer: d
             break
     assert seen == [f"shop{number}" for number in range(7)]
     for path in ("/cc/tenants", "/cc/audit"):
-        problem(await api.get(path, headers=bearer, params={"cursor": "nonsense"}), 400, "validation")
+        problem(await api.get(path, headers=as_operator, params={"cursor": "nonsense"}), 400, "validation")
 
 
 async def test_a_tenant_is_shown_with_hosts_keys_and_steps_and_without_secrets(
-    api: Client, tenant: Tenant, bearer: dict[str, str], owner: asyncpg.Connection
+    api: Client, tenant: Tenant, as_operator: dict[str, str], owner: asyncpg.Connection
 ) -> None:
-    await api.put("/cc/tenants/bakery/hosts/shop.example.com", headers=bearer)
-    answer = await api.get("/cc/tenants/bakery", headers=bearer)
+    await api.put("/cc/tenants/bakery/hosts/shop.example.com", headers=as_operator)
+    answer = await api.get("/cc/tenants/bakery", headers=as_operator)
     seen = answer.json()
     assert seen["hosts"] == ["shop.example.com"]
     assert [(key["name"], key["revoked_at"]) for key in seen["keys"]] == [("first key", None)]
@@ -176,25 +170,25 @@ async def test_a_key_that_has_ended_already_or_permits_what_nobody_knows_is_refu
 
 
 async def test_a_host_leads_to_its_tenant_until_it_is_taken_away(
-    api: Client, tenant: Tenant, bearer: dict[str, str], provisioner: Service
+    api: Client, tenant: Tenant, as_operator: dict[str, str], provisioner: Service
 ) -> None:
     await sign_up(api, "florist")
     path = "/cc/tenants/bakery/hosts/Shop.example.com"
     by_host = {**tenant.bearer, "host": "shop.example.com"}
     problem(await api.get("/users", headers=by_host), 400, "tenant-required")
     for _ in range(2):  # the same twice is the same
-        assert (await api.put(path, headers=bearer)).status_code == 204
+        assert (await api.put(path, headers=as_operator)).status_code == 204
     assert (await api.get("/users", headers=by_host)).status_code == 200
     other = "/cc/tenants/florist/hosts/shop.example.com"
-    problem(await api.put(other, headers=bearer), 409, "host-taken")
-    problem(await api.delete(other, headers=bearer), 404, "not-found")
-    assert (await api.delete(path, headers=bearer)).status_code == 204
+    problem(await api.put(other, headers=as_operator), 409, "host-taken")
+    problem(await api.delete(other, headers=as_operator), 404, "not-found")
+    assert (await api.delete(path, headers=as_operator)).status_code == 204
     problem(await api.get("/users", headers=by_host), 400, "tenant-required")
-    problem(await api.put("/cc/tenants/bakery/hosts/10.0.0.1", headers=bearer), 400, "validation")
+    problem(await api.put("/cc/tenants/bakery/hosts/10.0.0.1", headers=as_operator), 400, "validation")
 
 
 async def test_the_audit_log_is_read_newest_first_by_tenant_actor_action_and_time(
-    api: Client, tenant: Tenant, bearer: dict[str, str], operator: Operator, provisioner: Service
+    api: Client, tenant: Tenant, as_operator: dict[str, str], operator: Operator, provisioner: Service
 ) -> None:
     await sign_up(api, "florist")
     await operator.has("suspend", "bakery", reason="unpaid")
@@ -202,7 +196,7 @@ async def test_the_audit_log_is_read_newest_first_by_tenant_actor_action_and_tim
     await operator.has("resume", "bakery")
 
     async def found(**query: Any) -> list[tuple[str | None, str]]:
-        answer = await api.get("/cc/audit", headers=bearer, params=query)
+        answer = await api.get("/cc/audit", headers=as_operator, params=query)
         assert answer.status_code == 200, answer.text
         return [(entry["tenant"], entry["action"]) for entry in answer.json()["items"]]
 
@@ -220,19 +214,19 @@ async def test_the_audit_log_is_read_newest_first_by_tenant_actor_action_and_tim
     assert await found(actor="anonymous") == [("florist", "tenant.create"), ("bakery", "tenant.create")]
     assert await found(actor="test") == [(None, "operator_token.create")]
     assert await found(tenant="nobody") == []
-    page = (await api.get("/cc/audit", headers=bearer, params={"limit": 3})).json()
-    rest = (await api.get("/cc/audit", headers=bearer, params={"cursor": page["next_cursor"]})).json()
+    page = (await api.get("/cc/audit", headers=as_operator, params={"limit": 3})).json()
+    rest = (await api.get("/cc/audit", headers=as_operator, params={"cursor": page["next_cursor"]})).json()
     assert [entry["action"] for entry in rest["items"]] == ["operator_token.create", "tenant.create"]
     assert page["items"][1]["detail"]["reason"] == "unpaid"
 
 
 async def test_the_body_of_an_act_may_be_left_out_and_says_nothing_unknown(
-    api: Client, tenant: Tenant, bearer: dict[str, str]
+    api: Client, tenant: Tenant, as_operator: dict[str, str]
 ) -> None:
     path = "/cc/tenants/bakery/suspend"
-    problem(await api.post(path, headers=bearer, json={"reasn": "typo"}), 400, "validation")
-    problem(await api.post(path, headers=bearer, json={"reason": "a\x00b"}), 400, "validation")
-    assert (await api.post(path, headers=bearer)).status_code == 200
+    problem(await api.post(path, headers=as_operator, json={"reasn": "typo"}), 400, "validation")
+    problem(await api.post(path, headers=as_operator, json={"reason": "a\x00b"}), 400, "validation")
+    assert (await api.post(path, headers=as_operator)).status_code == 200
 
 
 async def test_the_document_says_which_bodies_may_be_left_out(api: Client) -> None:

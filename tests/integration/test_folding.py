@@ -10,29 +10,24 @@ WAYS = ("strasse", "STRASSE", "Strasse")
 STRANGERS = ("straße", "strasse\u0131", "\N{LATIN SMALL LETTER LONG S}trasse", "\N{KELVIN SIGN}")
 
 
-@pytest.fixture
-def bearer(operator_token: str) -> dict[str, str]:
-    return {"authorization": f"Bearer {operator_token}"}
-
-
 async def test_a_tenant_is_found_by_its_slug_in_any_ascii_case_and_by_no_other_letter(
-    api: Client, bearer: dict[str, str], operator_token: str
+    api: Client, as_operator: dict[str, str], operator_token: str
 ) -> None:
     tenant = await requested(api, "strasse")
     for slug in WAYS:
         assert (await api.get(f"/tenants/{slug}", headers=tenant.bearer)).status_code == 200
-        assert (await api.get(f"/cc/tenants/{slug}", headers=bearer)).status_code == 200
-        listed = await api.get("/cc/messages", headers=bearer, params={"tenant": slug})
+        assert (await api.get(f"/cc/tenants/{slug}", headers=as_operator)).status_code == 200
+        listed = await api.get("/cc/messages", headers=as_operator, params={"tenant": slug})
         assert len(listed.json()["items"]) == 2
-        audited = await api.get("/cc/audit", headers=bearer, params={"tenant": slug})
+        audited = await api.get("/cc/audit", headers=as_operator, params={"tenant": slug})
         assert [entry["action"] for entry in audited.json()["items"]] == ["tenant.create"]
     for slug in STRANGERS:
         problem(await api.get(f"/tenants/{slug}", headers=tenant.bearer), 403, "tenant-forbidden")
-        problem(await api.get(f"/cc/tenants/{slug}", headers=bearer), 404, "not-found")
+        problem(await api.get(f"/cc/tenants/{slug}", headers=as_operator), 404, "not-found")
         problem(await Operator(api, operator_token).does("suspend", slug), 404, "not-found")
         problem(await api.post(f"/tenants/{slug}/claim", json={"claim": "x"}), 403, "claim-refused")
         for path in ("/cc/messages", "/cc/audit"):
-            listed = await api.get(path, headers=bearer, params={"tenant": slug})
+            listed = await api.get(path, headers=as_operator, params={"tenant": slug})
             assert listed.json()["items"] == []
 
 

@@ -9,6 +9,7 @@ import httpx
 from msgspec.structs import replace
 
 from db.settings import Settings
+from tests.messages import schema_of
 from tests.people import ADMIN, log_in
 from tests.support import Client, Service, Tenant, eventually, problem, provisioning, serving, sign_up
 
@@ -77,10 +78,6 @@ async def test_an_address_is_what_the_trusted_proxy_saw(config: Settings) -> Non
         assert await sign(api, "192.0.2.2") == 429  # nobody's word counts
 
 
-async def schema_of(owner: asyncpg.Connection, tenant: Tenant) -> str:
-    return str(await owner.fetchval("SELECT schema_name FROM shared.tenants WHERE slug = $1", tenant.slug))
-
-
 async def waiting(superuser: asyncpg.Connection) -> int:
     return int(
         await superuser.fetchval(
@@ -94,7 +91,7 @@ async def test_a_tenant_has_so_many_requests_at_once_and_its_neighbours_theirs(
     config: Settings, owner: asyncpg.Connection, superuser: asyncpg.Connection
 ) -> None:
     bakery, florist = await two_tenants(config)
-    schema = await schema_of(owner, bakery)
+    schema = await schema_of(owner, bakery.slug)
     async with serving(replace(config, concurrent_requests=2)) as api:
         assert (await users(api, bakery)).status_code == 200
         async with owner.transaction():
@@ -117,7 +114,7 @@ async def test_a_request_past_its_deadline_is_undone_and_its_connection_is_gone(
     config: Settings, owner: asyncpg.Connection, superuser: asyncpg.Connection
 ) -> None:
     _, florist = await two_tenants(config)
-    schema = await schema_of(owner, florist)
+    schema = await schema_of(owner, florist.slug)
     late = {"email": "late@example.com"}
     async with serving(replace(config, request_deadline=0.5)) as api:
         assert (await users(api, florist)).status_code == 200
@@ -142,7 +139,7 @@ async def test_requests_that_were_cut_off_no_longer_count(
     config: Settings, owner: asyncpg.Connection, provisioner: Service
 ) -> None:
     bakery, _ = await two_tenants(config)
-    schema = await schema_of(owner, bakery)
+    schema = await schema_of(owner, bakery.slug)
     async with serving(replace(config, request_deadline=0.3, concurrent_requests=1)) as api:
         for _ in range(3):
             async with owner.transaction():
