@@ -93,7 +93,7 @@ STACKED = {
     "its neighbour's table": "DROP TABLE {victim}.users",
     "its own table": "DROP TABLE {attacker}.users",
 }
-# What a statement leaves behind on the connection for whoever has it next.
+# What a statement leaves behind on the connection for its next user.
 LEFTOVERS = {
     "SET ROLE": "COMMIT; SET ROLE {victim}",
     "SET ROLE NONE": "COMMIT; SET ROLE NONE",

@@ -111,7 +111,7 @@ async def backend(database: Database) -> int:
 
 @asynccontextmanager
 async def undone(connection: Connection) -> AsyncIterator[None]:
-    """Run what is inside in a transaction that is rolled back, whatever came of it."""
+    """Run the body in a transaction that is always rolled back."""
     await connection.execute("BEGIN")
     try:
         yield

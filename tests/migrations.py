@@ -69,7 +69,7 @@ def release(config: Settings, folder: Path, *bodies: str) -> Settings:
 
 
 async def revisions(owner: asyncpg.Connection, slug: str) -> tuple[str, str, str]:
-    """Return a tenant's revision and the oldest that fits it, and its schema's own word."""
+    """Return a tenant's revision and the oldest compatible one, and the revision that its schema states."""
     row = await one(owner, "SELECT * FROM shared.tenants WHERE slug = $1", slug)
     own = await owner.fetchval(f"SELECT version_num FROM {row['schema_name']}.alembic_version")
     return row["revision"], row["compatible_from"], own

@@ -91,7 +91,7 @@ class Run:
         return self.process.wait(60)
 
     def end(self) -> None:
-        """Leave nothing behind, whatever the test has come to: in good order, else by force."""
+        """Stop everything, however the test ended: in good order, else by force."""
         if self._process is not None and self._process.poll() is None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.stop(signal.SIGTERM)
@@ -104,7 +104,7 @@ class Run:
 
 @contextlib.contextmanager
 def running(home: Path) -> Iterator[Run]:
-    """A run on ``home``, started, and ended whatever comes of it."""
+    """A run on ``home``: started, and stopped at the end even if the test fails."""
     run = Run(home)
     run.start()
     try:
@@ -128,7 +128,7 @@ def listed(state: dict[str, Any], path: str, field: str) -> list[str]:
 
 
 def pasted(run: Run, title: str) -> Any:
-    """Return what the command answers that the terminal shows below a title, as somebody pastes it."""
+    """Run the command that the terminal shows below a title, as pasted, and return its answer."""
     lines = run.told.splitlines()
     command = lines[next(at for at, line in enumerate(lines) if line.startswith(title)) + 1]
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True, timeout=30)

@@ -43,7 +43,7 @@ def milliseconds(values: Sequence[float], share: float) -> str:
 
 @asynccontextmanager
 async def servers(home: Path) -> AsyncIterator[Servers]:
-    """A PostgreSQL, as durable as in earnest, and a RabbitMQ, both bootstrapped and private."""
+    """A PostgreSQL, as durable as in production, and a RabbitMQ, both bootstrapped and private."""
     server = PostgresServer(home / "postgres")
     node = RabbitNode(home / "rabbitmq", get_installation() or unpack_rabbitmq())
     try:

@@ -68,7 +68,7 @@ class Report(msgspec.Struct):
     kills: Counter[str] = msgspec.field(default_factory=Counter)
     heard: int = 0
     last: str = ""
-    """The last answer that was none."""
+    """The error of the last request that got no answer."""
     seconds: float = 0.0
     wrong: list[str] = []
 
@@ -99,7 +99,7 @@ async def stack(home: Path) -> AsyncIterator[Stack]:
 
 
 async def soak(plan: Plan, home: Path, say: Callable[[str], None] = say) -> Report:
-    """Run the plan and return what came of it; `Report.wrong` is empty where all went well."""
+    """Run the plan and return the report; `Report.wrong` is empty where all went well."""
     report = Report()
     async with stack(home) as running:
         await _declare_listener(running.node)
@@ -160,14 +160,14 @@ async def _insist(client: httpx.AsyncClient, slug: str, report: Report) -> None:
 async def _kill(
     running: Stack, plan: Plan, report: Report, say: Callable[[str], None], over: asyncio.Event
 ) -> None:
-    """Kill somebody at random again and again, and start what is dead, as a supervisor would."""
+    """Kill a random process again and again, and start dead ones, as a supervisor would."""
     chance = random.Random(plan.seed)
     while True:
         with suppress(TimeoutError):
             await asyncio.wait_for(over.wait(), chance.uniform(*plan.pause))
             return
         for program in running.programs:
-            await asyncio.to_thread(program.start)  # whatever has died by itself
+            await asyncio.to_thread(program.start)  # may have died by itself
         victim = chance.choice(running.victims)
         await _kill_one(victim)
         report.kills[victim.name] += 1

@@ -1,4 +1,4 @@
-"""The example's name stands in its own rooms only, so that whoever replaces it leaves no trace of it."""
+"""The example's name stands in its own rooms only, so that nothing of it is left once it is replaced."""
 
 import re
 

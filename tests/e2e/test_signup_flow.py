@@ -16,7 +16,7 @@ pytestmark = pytest.mark.rabbitmq
 
 
 def run_script(config: Settings, api: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Run the example as somebody would who read of it."""
+    """Run the example as a reader of the README would."""
     return subprocess.run(
         [sys.executable, "docs/examples/signup_flow.py", *arguments],
         cwd=PROJECT,

@@ -13,7 +13,7 @@ from provisioner.transport import DatabaseAwayError
 
 
 class Deaf:
-    """An intake that never gets anywhere with what it receives."""
+    """A consumer that never finishes what it receives."""
 
     def __init__(self) -> None:
         self.over = asyncio.Event()

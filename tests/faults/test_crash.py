@@ -1,4 +1,4 @@
-"""Processes that die of their work, or just after it."""
+"""Processes that die during their work, or just after it."""
 
 import asyncio
 import shutil
@@ -34,7 +34,7 @@ def lineage_with(folder: Path, upgrade: str) -> Path:
 
 @pytest.fixture
 def deadly(tmp_path: Path) -> Path:
-    """A lineage that ends whichever process renders it."""
+    """A lineage that kills the process that renders it."""
     return lineage_with(tmp_path, "os._exit(17)")
 
 
@@ -77,7 +77,7 @@ async def test_a_command_that_kills_its_process_is_parked_at_the_limit(
 async def test_killed_in_the_middle_of_a_long_statement(
     rabbit_config: Settings, owner: asyncpg.Connection, tmp_path: Path, healed: Healed
 ) -> None:
-    """PostgreSQL would end the statement first, for nobody, with all of its locks."""
+    """PostgreSQL would run the statement to its end first, holding all of its locks, though its client is dead."""
     slow = lineage_with(tmp_path, "__import__('alembic').op.execute('SELECT pg_sleep(600)')")
 
     async def at_it() -> bool:

@@ -1,4 +1,4 @@
-"""What reaches the queue by another way than the ledger: copies, forgeries and rubbish."""
+"""Messages in the queue that the relay did not send: copies, forgeries and rubbish."""
 
 import asyncio
 from uuid import uuid4

@@ -1,4 +1,4 @@
-"""The broker refuses: out of memory, queue full, nowhere to route to, a handler too slow for its patience."""
+"""The broker refuses: out of memory, queue full, no queue to route to, a handler slower than its time limit."""
 
 import asyncio
 from collections.abc import AsyncIterator

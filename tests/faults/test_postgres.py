@@ -1,4 +1,4 @@
-"""PostgreSQL stops, restarts and dies: nothing is half built, and the API says what is the matter."""
+"""PostgreSQL stops, restarts and dies: nothing is half built, and the API says what is wrong."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.timeout(180)
 
 @pytest.fixture
 async def own_postgres(tmp_path: Path) -> AsyncIterator[PostgresServer]:
-    """A server of the test's own, as durable as in earnest."""
+    """A server for this test alone, as durable as in production."""
     server = PostgresServer(tmp_path / "postgres")
     await asyncio.to_thread(server.start)
     yield server
@@ -124,4 +124,4 @@ async def test_killed_in_the_middle_of_the_ddl(own: Settings, own_postgres: Post
     owner = await asyncpg.connect(own.require("owner_database_url"))
     row = await one(owner, "SELECT max(attempts) AS most FROM shared.messages WHERE kind = 'command'")
     await owner.close()
-    assert row["most"] == 1  # what its absence cost was given back
+    assert row["most"] == 1  # the attempts lost while it was away were given back

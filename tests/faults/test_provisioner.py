@@ -1,4 +1,4 @@
-"""The provisioner dies, wherever it is: after a restart there is exactly one schema, and it is active."""
+"""The provisioner dies at any point: after a restart there is exactly one schema, and it is active."""
 
 import asyncio
 import shutil

@@ -1,4 +1,4 @@
-"""The relay dies, is not woken, or has company: each message still goes out, and has one effect."""
+"""The relay dies, is not woken, or runs beside others: each message is still sent, and has one effect."""
 
 import asyncio
 
@@ -20,12 +20,12 @@ from tests.processes import forked
 from tests.support import becomes, eventually, provisioning, requested, serving
 
 GATE = 4711
-"""The advisory lock before which `gate` holds the mark of what was published."""
+"""The key of the advisory lock that `gate` waits for."""
 
 
 @pytest.fixture
 async def gate(superuser: asyncpg.Connection) -> None:
-    """Holds whoever marks a message as published, for as long as the lock `GATE` is somebody's."""
+    """Makes the mark of a message as published wait while another session holds the lock `GATE`."""
     await superuser.execute(
         f"""
         CREATE FUNCTION shared.gate() RETURNS trigger LANGUAGE plpgsql AS
@@ -134,7 +134,7 @@ async def test_full_batches_of_both_kinds_are_followed_by_the_next(
 async def test_no_more_commands_go_out_than_may_be_in_flight(
     config: Settings, owner: asyncpg.Connection, in_flight: int
 ) -> None:
-    """Those that are on their way count, though the ledger does not call them published yet."""
+    """Commands being published count, though the ledger does not list them as published yet."""
     async with serving(config) as api:
         for number in range(12):
             await requested(api, f"shop{number}")

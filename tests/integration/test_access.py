@@ -77,7 +77,7 @@ async def test_a_deleted_tenant_is_an_unknown_one(
     ("revision", "compatible_from", "served"),
     [
         ("4c1f0e7a92d3", "4c1f0e7a92d3", False),  # older than this release's floor
-        ("ffffffffffff", "4c1f0e7a92d3", True),  # newer, and its word is that this release can go on
+        ("ffffffffffff", "4c1f0e7a92d3", True),  # newer, and says itself that this release is compatible
         ("ffffffffffff", "eeeeeeeeeeee", False),
         ("ffffffffffff", None, False),
     ],

@@ -56,7 +56,7 @@ def expected(rule: Rule, kind: str, meant: str) -> Answer:
 
 
 def path_for(path: str, rule: Rule, kind: str, meant: str) -> str:
-    """Return a path that names the tenant that is meant, and else nothing that there is."""
+    """Return a path that names the tenant that is meant; whatever else it names does not exist."""
     slug = {"foreign": "florist", "unknown": "nobody"}.get(meant, "bakery")
     if kind == "operator" and rule.who == "operator":
         slug = "nobody"  # so that nothing is done to anybody
@@ -114,7 +114,7 @@ async def test_each_route_answers_each_token_as_documented(
 
 
 async def fresh_login(owner: asyncpg.Connection, tenant: Tenant) -> str:
-    """Return a log-in of the administrator's of its own, since one of the routes ends it."""
+    """Return a fresh log-in of the administrator, since one of the routes ends it."""
     token = tokens.mint("user")
     await tokens.store(owner, token, name="log-in", tenant_id=UUID(tenant.id), user_id=1)
     return token.text

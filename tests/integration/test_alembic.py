@@ -1,4 +1,4 @@
-"""``alembic`` at a shell: one tenant, the shared lineage, the whole fleet, and dry runs that are dry."""
+"""``alembic`` at a shell: one tenant, the shared lineage, the whole fleet, and dry runs that change nothing."""
 
 import asyncio
 

@@ -238,7 +238,7 @@ async def test_guessing_at_one_account_is_slowed_down(config: Settings, provisio
         tenant = await sign_up(api, "bakery", admin=ADMIN)
         await hire(api, tenant, "bob@example.com")
         for _ in range(5):
-            assert (await attempt(api)).status_code == 200  # whoever knows the password is not counted
+            assert (await attempt(api)).status_code == 200  # a log-in with the right password is not counted
         for _ in range(3):
             problem(await attempt(api, EMAIL, "wrong password"), 401, "invalid-credentials")
         refused = await attempt(api)

@@ -53,7 +53,7 @@ async def test_operators_do(
 ) -> None:
     await requested(api, "bakery")
     answer = await api.request(method, path, json=body, headers=as_operator)
-    # Past the door: what a waiting tenant's state does not allow, or what is not there, is said to them.
+    # Let in: the answer says what the waiting tenant's state does not allow, or what does not exist.
     assert answer.status_code in {200, 201, 204, 404, 409}, answer.text
 
 

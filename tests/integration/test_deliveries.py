@@ -1,4 +1,4 @@
-"""Deliveries: whatever comes twice, at once or unknown, effects happen once and nothing is lost."""
+"""Deliveries: repeated, simultaneous or unknown ones have their effects once, and nothing is lost."""
 
 import asyncio
 import json
@@ -71,7 +71,7 @@ async def test_copies_of_a_command_that_waits_for_its_retry_change_nothing(
 async def test_a_command_in_hand_elsewhere_is_come_back_to_without_spending_an_attempt(
     consumer: Deliveries, owner: asyncpg.Connection
 ) -> None:
-    """Whoever has it may be dead, and PostgreSQL not know it yet."""
+    """The process that holds it may be dead without PostgreSQL knowing yet."""
     tenant, message_id = await pending(owner)
     await owner.execute("UPDATE shared.messages SET status = 'published', attempts = 8")
     await inbox.hold(owner, message_id, wait=1)

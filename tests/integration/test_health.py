@@ -47,6 +47,6 @@ async def test_not_ready_before_the_shared_revision_fits(
     await owner.execute("UPDATE shared.alembic_version SET version_num = 'fffffffffff1'")
     assert (
         await api.get("/health/ready")
-    ).status_code == 200  # newer than this release: its migration's affair
+    ).status_code == 200  # newer than this release: left to its migration
     await owner.execute("UPDATE shared.alembic_version SET version_num = $1", head)
     assert (await api.get("/health/ready")).status_code == 200

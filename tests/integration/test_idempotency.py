@@ -118,7 +118,7 @@ async def test_what_is_stored_gives_neither_key_nor_body_away(
     row = await owner.fetchrow("SELECT key_hash, body_hash FROM shared.idempotency_keys")
     assert row is not None
     assert row["key_hash"] == hashlib.sha256(key.encode()).digest()
-    # Whoever knows all but the key cannot try passwords out: no plain digest of the body is there.
+    # Without the key, nobody can try passwords against the row: it holds no plain digest of the body.
     for body in (BODY, {"admin": ADMIN, "host": BODY["host"], "name": BODY["name"], "slug": BODY["slug"]}):
         assert row["body_hash"] != hashlib.sha256(msgspec.json.encode(body)).digest()
     assert PASSWORD.encode() not in row["body_hash"]

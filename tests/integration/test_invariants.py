@@ -1,4 +1,4 @@
-"""The checker of the fault tests can fail: whatever is broken on purpose, it sees."""
+"""The checker of the fault tests can fail: it reports each thing that is broken on purpose."""
 
 from uuid import UUID, uuid4
 
@@ -69,7 +69,7 @@ BREAKS = {
 
 @pytest.fixture
 async def sound(api: Client, config: Settings, owner: asyncpg.Connection) -> frozenset[str]:
-    """An active and a failed tenant, all of it as it should be; returns the roles of before."""
+    """An active and a failed tenant, with nothing broken; returns the roles that there were before them."""
     foreign = await invariants.roles(owner)
     async with provisioning(config):
         await sign_up(api, "bakery")

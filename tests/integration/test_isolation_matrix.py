@@ -96,7 +96,7 @@ async def test_a_tenant_reads_and_writes_its_own_rows_and_changes_nothing_else(
     for (place, what), code in said.items():
         own_table = place in tables and not place.endswith(".alembic_version")
         if own_table and what in OF_ITS_OWN:
-            # A row of nothing but defaults meets NOT NULL (23502): it was let in, and then found wanting.
+            # A row of nothing but defaults meets NOT NULL (23502): the right was there, the row is not valid.
             assert code is None or code.startswith("23"), (place, what, code)
         elif own_table and what == "LOCK":
             assert code is None  # who may write may lock
@@ -151,7 +151,7 @@ async def test_tenants_have_no_right_on_any_shared_table(
     await session.execute(f"SET LOCAL ROLE {residents[0].schema}")
     said = await verdicts(session, "shared", tables)
     assert {what: code for what, code in said.items() if code != DENIED} == {}
-    # In the catalog too, whatever the schema's own right hides.
+    # In the catalog too, where the right on the schema does not matter.
     granted = await owner.fetch(
         """
         SELECT c.relname, r.rolname, p.privilege

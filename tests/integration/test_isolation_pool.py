@@ -1,4 +1,4 @@
-"""The pool: connections go from tenant to tenant, and whatever happens on them stays with nobody."""
+"""The pool: tenants use a connection in turn, and nothing of one is left on it for the next."""
 
 import asyncio
 import random
@@ -172,7 +172,7 @@ async def test_requests_cancelled_anywhere_never_show_a_foreign_row_nor_leave_a_
     assert outcomes.count("done") >= 150
     assert len(seen) >= 100
     assert all(rows == [resident.canary] for resident, rows in seen)
-    # Nothing is left in a transaction, and every connection serves whoever comes next.
+    # Nothing is left in a transaction, and every connection serves the next request.
     for resident in residents:
         assert await names(several, resident) == [resident.canary]
     left = await superuser.fetchval(

@@ -52,7 +52,7 @@ async def test_no_tenant_role_can_log_in(
     url = config.require("database_url").replace("tenantry_app:app-password", f"{schema}:guessed")
     with pytest.raises(asyncpg.InvalidAuthorizationSpecificationError, match="not permitted to log in"):
         await asyncpg.connect(url)
-    await superuser.execute(f"ALTER ROLE {schema} LOGIN")  # the question was put rightly:
+    await superuser.execute(f"ALTER ROLE {schema} LOGIN")  # even then it may not connect:
     with pytest.raises(asyncpg.InsufficientPrivilegeError, match="permission denied for database"):
         await asyncpg.connect(url)
     await superuser.execute(f"ALTER ROLE {schema} NOLOGIN")

@@ -138,7 +138,7 @@ async def test_a_tenant_that_is_not_there_is_unavailable(single: Database) -> No
 async def test_arrays_and_other_looked_up_types_work_under_the_tenants_role(
     single: Database, residents: list[Resident]
 ) -> None:
-    """The driver looks types up as whoever asks; that must need nothing which the hardening took away."""
+    """The driver looks types up under the tenant's role; that must work without the rights that hardening revokes."""
     wanted = Statement(
         select(Role.role_name, bindparam("numbers", type_=ARRAY(Integer)).label("numbers")).order_by(Role.id)
     )

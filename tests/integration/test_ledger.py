@@ -222,7 +222,7 @@ async def test_the_next_look_is_at_the_first_time_to_come(owner: asyncpg.Connect
     )
     assert 1 < (await outbox.next_due(owner, looked=1) or 0) <= 3
     await owner.execute("UPDATE shared.messages SET available_at = now() WHERE id = $1", newer)
-    assert await outbox.next_due(owner, looked=30) == 0  # it came while somebody looked
+    assert await outbox.next_due(owner, looked=30) == 0  # it became due during the look
 
 
 async def test_a_command_that_nobody_holds_is_published_again(owner: asyncpg.Connection) -> None:

@@ -1,4 +1,4 @@
-"""``tenant.migrate``: a tenant brought up by message, by hand nothing, and what happens when it goes wrong."""
+"""``tenant.migrate``: a tenant migrated by a message, and what happens when that fails."""
 
 from pathlib import Path
 from uuid import UUID

@@ -71,7 +71,7 @@ async def test_an_online_revision_sees_data_and_tells_of_each_revision_once(
         assert await owner.fetchval(
             "SELECT has_table_privilege($1, $2, 'SELECT')", schema, f"{schema}.counted"
         )
-        # The same structure as that of a tenant which starts there, though not by the same way.
+        # The same structure as that of a tenant which starts there, though made in another way.
         await sign_up(newer_api, "florist")
         assert (await newer_api.get("/users", headers=tenant.headers)).status_code == 200
     other = (await registered(owner, "florist")).schema_name

@@ -1,4 +1,4 @@
-"""Whatever is wrong with a request, the answer is a documented problem and never a 500."""
+"""Wrong requests of every kind get a documented problem, never a 500."""
 
 from collections.abc import AsyncIterator
 

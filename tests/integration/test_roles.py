@@ -1,4 +1,4 @@
-"""Roles and permissions: their life, and that nobody gives what they have not."""
+"""Roles and permissions: how they are made, changed and deleted, and that nobody grants what they do not have."""
 
 from typing import Any, get_args
 
@@ -134,7 +134,7 @@ async def test_nobody_gives_a_role_what_they_have_not(api: Client, staffed: Tena
         problem(await api.put(lacking, headers=who.headers), 403, "forbidden")
         problem(await api.put(own, headers=who.headers), 403, "forbidden")
     assert "keys:write" not in (await api.get("/auth/me", headers=bob.bearer)).json()["permissions"]
-    # Whoever may define permissions of the tenant's own may give them.
+    # A user who may define the tenant's own permissions may also grant them.
     assert (await api.put(own, headers=staffed.headers)).status_code == 204
 
 

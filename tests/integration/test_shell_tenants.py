@@ -17,7 +17,7 @@ HEAD = lineage("tenant", PROJECT / "alembic.ini").head
 
 
 async def tenants(config: Settings, *arguments: str) -> Finished:
-    """Run ``litestar tenants``, whatever comes of it."""
+    """Run ``litestar tenants``, and return how it ended, failed or not."""
     return await typed(config, "litestar", "tenants", *arguments)
 
 

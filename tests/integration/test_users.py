@@ -1,4 +1,4 @@
-"""Users: their life, the registry that follows them, and who may do what to whom."""
+"""Users: how they are made, changed and deleted, what the registry notes of it, and who may do what to whom."""
 
 import asyncio
 from typing import Any
