@@ -19,6 +19,7 @@ from db.audit import By
 from db.control import fleet, tenants
 from db.control.fleet import TenantFilter
 from db.errors import InvalidValueError
+from db.ledger.timeline import Step
 from db.migrations.lineage import Lineage, lineage
 from db.names import Line
 from db.session.connection import Connection
@@ -26,7 +27,6 @@ from db.settings import Settings
 from db.tenants.keys import Key
 from db.tenants.registry import Tenant
 from db.tenants.states import TenantStatus
-from db.tenants.timeline import Step
 
 
 class FleetTenant(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ import msgspec
 from api.cli import shell
 from db.control import fleet, tenants
 from db.control.fleet import TenantFilter
+from db.ledger.timeline import Step
 from db.migrations.lineage import UnknownRevisionError, lineage
 from db.session.connection import Connection
 from db.settings import Settings
@@ -17,7 +18,6 @@ from db.tenants import signup
 from db.tenants.keys import Key
 from db.tenants.registry import Tenant
 from db.tenants.states import TenantStatus
-from db.tenants.timeline import Step
 
 
 class Shown(msgspec.Struct, frozen=True):

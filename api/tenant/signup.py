@@ -13,13 +13,14 @@ from api.gate.rules import signup, tenant_or_operator
 from api.tenant import passwords
 from api.web.fields import Email, Host, Password, ShortName, Slug
 from db.errors import ProblemError
+from db.ledger import timeline
+from db.ledger.timeline import Step
 from db.names import Line
 from db.session.tenancy import Database
-from db.tenants import idempotency, people, registry, timeline
+from db.tenants import idempotency, people, registry
 from db.tenants import signup as signups
 from db.tenants.people import Administrator
 from db.tenants.signup import SignedUp
-from db.tenants.timeline import Step
 
 IdempotencyKey = Annotated[
     str | None,

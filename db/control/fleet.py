@@ -6,18 +6,18 @@ import msgspec
 
 from db import audit
 from db.audit import By
-from db.ledger import outbox
+from db.ledger import outbox, timeline
 from db.ledger.contracts import Migrate
 from db.ledger.envelope import Message
+from db.ledger.timeline import Step
 from db.migrations.lineage import Lineage
 from db.names import Line
 from db.session import filters
 from db.session.connection import Connection
-from db.tenants import hosts, keys, lists, registry, timeline
+from db.tenants import hosts, keys, lists, registry
 from db.tenants.keys import Key
 from db.tenants.registry import Tenant
 from db.tenants.states import MIGRATABLE, TenantStatus
-from db.tenants.timeline import Step
 
 
 class TenantFilter(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,20 +1,19 @@
 """Operators' acts on single messages. Each act runs in its caller's transaction and writes an audit entry."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 import asyncpg
 import msgspec
-from asyncpg import Record
 
 from db import audit
 from db.audit import By
 from db.errors import TenantryError, WrongStateError
-from db.ledger import contracts, envelope, outbox
+from db.ledger import acts, contracts, envelope, outbox
+from db.ledger.acts import Target
 from db.ledger.contracts import UNKNOWN, ContractError, Signup
 from db.ledger.envelope import Message
-from db.ledger.states import REPLAYABLE, MessageStatus, condition, may_become
 from db.session.connection import Connection
 from db.tenants import registry
 
@@ -42,25 +41,19 @@ async def replay(connection: Connection, message_ids: Sequence[UUID], by: By) ->
     Returns:
         The number of messages replayed.
     """
-    rows = await connection.fetch(
-        f"""
-        SELECT m.id, m.tenant_id, m.status, m.error_class FROM shared.messages m
-        WHERE m.id = ANY($1) AND {REPLAYABLE} ORDER BY m.id FOR NO KEY UPDATE
-        """,
-        list(message_ids),
-    )
-    await outbox.send_again(connection, [row["id"] for row in rows])
-    for row in rows:
+    targets = await acts.lock_replayable(connection, message_ids)
+    await outbox.send_again(connection, [target.id for target in targets])
+    for target in targets:
         await audit.record(
             connection,
             by,
             "message.replay",
-            tenant_id=row["tenant_id"],
-            message_id=row["id"],
-            was=row["status"],
-            error_class=row["error_class"],
+            tenant_id=target.tenant_id,
+            message_id=target.id,
+            was=target.status,
+            error_class=target.error_class,
         )
-    return len(rows)
+    return len(targets)
 
 
 async def replay_one(connection: Connection, message_id: UUID, by: By) -> None:
@@ -81,7 +74,10 @@ async def archive(connection: Connection, message_id: UUID, by: By) -> None:
         UnknownMessageError: there is no message with this id.
         WrongStateError: the message is not a parked command.
     """
-    await _move(connection, message_id, "archived", _ARCHIVABLE, by, verb="archive")
+    archived = await acts.archive(connection, message_id)
+    if archived is None:
+        raise await _refusal(connection, message_id, "archived")
+    await audit.record(connection, by, "message.archive", tenant_id=archived.tenant_id, message_id=message_id)
 
 
 async def restore(connection: Connection, message_id: UUID, by: By) -> None:
@@ -91,7 +87,10 @@ async def restore(connection: Connection, message_id: UUID, by: By) -> None:
         UnknownMessageError: there is no message with this id.
         WrongStateError: the message is not an archived command.
     """
-    await _move(connection, message_id, "parked", _RESTORABLE, by, verb="restore")
+    restored = await acts.restore(connection, message_id)
+    if restored is None:
+        raise await _refusal(connection, message_id, "restored")
+    await audit.record(connection, by, "message.restore", tenant_id=restored.tenant_id, message_id=message_id)
 
 
 async def edit(connection: Connection, message_id: UUID, payload: dict[str, Any], by: By) -> UUID:
@@ -117,33 +116,20 @@ async def edit(connection: Connection, message_id: UUID, payload: dict[str, Any]
         ContractError: the data does not fit the type or names no tenant, or the source and id are those of
             another sign-up.
     """
-    row = await connection.fetchrow(
-        f"""
-        SELECT id, type, priority, tenant_id, source, source_id FROM shared.messages
-        WHERE id = $1 AND {_STOPPED} FOR NO KEY UPDATE
-        """,
-        message_id,
-    )
-    if row is None:
+    old = await acts.lock_stopped(connection, message_id)
+    if old is None:
         raise await _refusal(connection, message_id, "edited")
-    type_ = Signup.type if row["type"] == UNKNOWN else row["type"]
-    successor = await connection.fetchval(
-        "SELECT id FROM shared.messages WHERE caused_by = $1 AND kind = 'command' AND type = $2 LIMIT 1",
-        message_id,
-        type_,
-    )
+    type_ = Signup.type if old.type == UNKNOWN else old.type
+    successor = await acts.get_successor(connection, message_id, type_)
     if successor is not None:
         raise WrongStateError(f"{message_id} has become {successor}; edit that")
-    made = await _edited(connection, row, type_, payload)
-    await connection.execute(
-        "UPDATE shared.messages SET status = 'archived', source = NULL, source_id = NULL WHERE id = $1",
-        message_id,
-    )
+    made = await _edited(connection, old, type_, payload)
+    await acts.give_way(connection, message_id)
     try:
         await outbox.append(connection, [made])
     except asyncpg.UniqueViolationError as error:
         raise ContractError(f"{made.source_id} of {made.source} is another message already") from error
-    was, became = row["tenant_id"], made.tenant_id
+    was, became = old.tenant_id, made.tenant_id
     await audit.record(connection, by, "message.edit", tenant_id=was, message_id=message_id, became=made.id)
     await audit.record(
         connection, by, "message.edit", tenant_id=became, message_id=made.id, instead_of=message_id
@@ -151,8 +137,8 @@ async def edit(connection: Connection, message_id: UUID, payload: dict[str, Any]
     return made.id
 
 
-async def _edited(connection: Connection, old: Record, type_: str, payload: dict[str, Any]) -> Message:
-    source, source_id = old["source"], old["source_id"]
+async def _edited(connection: Connection, old: Target, type_: str, payload: dict[str, Any]) -> Message:
+    source, source_id = old.source, old.source_id
     if "specversion" in payload:
         if payload.get("type") != type_:
             raise ContractError(f"the type is {type_}, and stays so")
@@ -164,34 +150,16 @@ async def _edited(connection: Connection, old: Record, type_: str, payload: dict
     tenant_id: UUID | None = getattr(command, "tenant_id", None)
     if tenant_id is None:
         return envelope.message(
-            command, caused_by=old["id"], priority=old["priority"], source=source, source_id=source_id
+            command, caused_by=old.id, priority=old.priority, source=source, source_id=source_id
         )
     tenant = await registry.get(connection, tenant_id)
     if tenant is None:
         raise ContractError(f"{type_}: no tenant {tenant_id}")
-    return registry.about(tenant, command, caused_by=old["id"], priority=old["priority"])
-
-
-_STOPPED: Final = condition("command", ["parked", "archived"])
-_ARCHIVABLE: Final = may_become("archived")
-_RESTORABLE: Final = condition("command", ["archived"])
-
-
-async def _move(
-    connection: Connection, message_id: UUID, to: MessageStatus, before: str, by: By, *, verb: str
-) -> None:
-    row = await connection.fetchrow(
-        f"UPDATE shared.messages SET status = $2 WHERE id = $1 AND {before} RETURNING tenant_id",
-        message_id,
-        to,
-    )
-    if row is None:
-        raise await _refusal(connection, message_id, f"{verb}d")
-    await audit.record(connection, by, f"message.{verb}", tenant_id=row["tenant_id"], message_id=message_id)
+    return registry.about(tenant, command, caused_by=old.id, priority=old.priority)
 
 
 async def _refusal(connection: Connection, message_id: UUID, verb: str) -> TenantryError:
-    row = await connection.fetchrow("SELECT kind, status FROM shared.messages WHERE id = $1", message_id)
-    if row is None:
+    target = await acts.get(connection, message_id)
+    if target is None:
         return UnknownMessageError(message_id)
-    return WrongStateError(f"{row['kind']} {message_id} is {row['status']}, and cannot be {verb}")
+    return WrongStateError(f"{target.kind} {message_id} is {target.status}, and cannot be {verb}")

@@ -6,7 +6,7 @@ processes can advance it: a step locks the replay's row, and there is at most on
 """
 
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 from uuid import UUID
 
 import msgspec
@@ -18,9 +18,8 @@ from db import audit
 from db.audit import By
 from db.control import messages
 from db.errors import TenantryError
-from db.ledger import lists
+from db.ledger import replayable
 from db.ledger.lists import MessageFilter, MessageItem
-from db.ledger.states import REPLAYABLE
 from db.session.connection import Connection
 
 Rate = Annotated[int, Meta(ge=1, le=1000, description="Messages a second, at most.")]
@@ -87,19 +86,8 @@ _COLUMNS: Final = ", ".join(
 
 async def preview(connection: Connection, wanted: MessageFilter) -> Preview:
     """Return what a bulk replay would send again, and change nothing."""
-    arguments: list[Any] = []
-    count = await connection.fetchval(
-        f"SELECT count(*) FROM shared.messages m WHERE {REPLAYABLE} AND {wanted.where(arguments)}", *arguments
-    )
-    arguments = [_SAMPLE]
-    rows = await connection.fetch(
-        f"""
-        SELECT m.id FROM shared.messages m WHERE {REPLAYABLE} AND {wanted.where(arguments)}
-        ORDER BY m.id DESC LIMIT $1
-        """,
-        *arguments,
-    )
-    return Preview(count, await lists.list_by_id(connection, [row["id"] for row in rows]))
+    count = await replayable.count(connection, wanted)
+    return Preview(count, await replayable.list_(connection, wanted, limit=_SAMPLE))
 
 
 async def start(
@@ -129,15 +117,7 @@ async def start(
         by.reason or "",
         by.actor,
     )
-    arguments: list[Any] = [replay_id]
-    chosen = await connection.execute(
-        f"""
-        INSERT INTO shared.replay_messages (replay_id, message_id)
-        SELECT $1, m.id FROM shared.messages m WHERE {REPLAYABLE} AND {wanted.where(arguments)}
-        """,
-        *arguments,
-    )
-    count = int(chosen.split()[-1])
+    count = await replayable.choose(connection, replay_id, wanted)
     if expected_count is not None and count != expected_count:
         raise CountMismatchError(count, expected_count)
     row = await connection.fetchrow(
@@ -186,7 +166,7 @@ async def cancel(connection: Connection, replay_id: UUID, by: By) -> Replay:
         if over is None:
             raise UnknownReplayError(replay_id)
         return over
-    await connection.execute("DELETE FROM shared.replay_messages WHERE replay_id = $1", replay_id)
+    await replayable.drop(connection, replay_id)
     await audit.record(connection, by, "replay.cancel", replay_id=replay_id, done=row["done"])
     return Replay.of(row)
 
@@ -210,20 +190,10 @@ async def advance(connection: Connection) -> bool:
         if row is None:
             return False
         replay = Replay.of(row)
-        taken = await connection.fetch(
-            """
-            DELETE FROM shared.replay_messages WHERE replay_id = $1 AND message_id IN (
-              SELECT message_id FROM shared.replay_messages WHERE replay_id = $1 ORDER BY message_id LIMIT $2)
-            RETURNING message_id
-            """,
-            replay.id,
-            replay.rate,
-        )
+        taken = await replayable.take(connection, replay.id, limit=replay.rate)
         by = By(replay.actor, str(replay.id), replay.reason)
-        done = await messages.replay(connection, [row["message_id"] for row in taken], by)
-        left = await connection.fetchval(
-            "SELECT EXISTS (SELECT FROM shared.replay_messages WHERE replay_id = $1)", replay.id
-        )
+        done = await messages.replay(connection, taken, by)
+        left = await replayable.has_left(connection, replay.id)
         await connection.execute(
             """
             UPDATE shared.replays

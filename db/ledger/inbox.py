@@ -8,6 +8,7 @@ import msgspec
 import uuid_utils.compat as uuid7
 from asyncpg import Record
 
+from db.ledger.contracts import Migrate
 from db.ledger.states import IN_FLIGHT, OPEN, MessageKind, MessageStatus, condition
 from db.session.connection import Connection
 from db.session.locks import MESSAGE, WAITS_AT_MOST
@@ -269,3 +270,10 @@ async def has_open_or_replayable(connection: Connection, tenant_id: UUID, type_:
 
 
 _TO_COME: Final = condition("command", IN_FLIGHT | {"parked", "archived"})
+
+IS_TO_MIGRATE: Final = f"""
+EXISTS (SELECT FROM shared.messages m
+        WHERE m.tenant_id = t.id AND m.type = '{Migrate.type}' AND {condition("command", IN_FLIGHT, table="m.")}
+          AND m.payload->'data'->>'revision' = $3)
+"""
+"""SQL condition that tenant ``t`` has an open command to migrate to the revision ``$3``."""

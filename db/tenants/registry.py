@@ -15,6 +15,7 @@ from db.errors import TakenError, WrongStateError
 from db.ledger import outbox
 from db.ledger.contracts import Data
 from db.ledger.envelope import Message, message
+from db.ledger.inbox import IS_TO_MIGRATE
 from db.names import SchemaName
 from db.session.connection import Connection
 from db.tenants.states import TRANSITIONS, TenantStatus
@@ -187,10 +188,7 @@ async def touch_behind(
         f"""
         WITH behind AS (
           SELECT id FROM shared.tenants t
-          WHERE status = ANY($1::text[]) AND revision = ANY($2::text[]) AND NOT EXISTS (
-            SELECT FROM shared.messages m
-            WHERE m.tenant_id = t.id AND m.type = 'tenant.migrate' AND m.status IN ('pending', 'published')
-              AND m.payload->'data'->>'revision' = $3)
+          WHERE status = ANY($1::text[]) AND revision = ANY($2::text[]) AND NOT {IS_TO_MIGRATE}
           ORDER BY id FOR NO KEY UPDATE)
         UPDATE shared.tenants SET version = version + 1, updated_at = now()
         WHERE id IN (SELECT id FROM behind)

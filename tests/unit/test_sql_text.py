@@ -6,6 +6,7 @@ made of constants (``UPPER_CASE``), except in the modules named here, each with 
 """
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,9 +32,15 @@ BUILDS = {
     "db/ledger/lists.py": "a WHERE chosen from fixed conditions, values bound",
     "db/tenants/lists.py": "a WHERE from callers in this package and control, values bound",
     "db/tenants/registry.py": "the kind of a row lock",
-    "db/control/replays.py": "a WHERE chosen from fixed conditions, values bound",
-    "db/control/messages.py": "the condition of a change, from two constants beside it",
+    "db/ledger/replayable.py": "a WHERE chosen from fixed conditions, values bound",
 }
+
+STANDS_IN = {
+    "shared.messages": "db/ledger",
+    "shared.replay_messages": "db/ledger/replayable.py",
+    "shared.replays": "db/control/replays.py",
+}
+"""Where all statements on a table stand."""
 
 Texts = dict[str, list[ast.expr]]
 
@@ -139,6 +146,19 @@ def test_sql_text_is_built_in_named_modules_only() -> None:
             if not allowed(path):
                 found += [f"{path}:{line}: {text}" for line, text in built_texts(source)]
     assert found == []
+
+
+@pytest.mark.parametrize("table", STANDS_IN)
+def test_the_statements_on_a_table_stand_in_one_place(table: str) -> None:
+    statement = re.compile(rf"\b(FROM|JOIN|INTO|UPDATE|TRUNCATE)\s+{re.escape(table)}\b")
+    found = {
+        file.relative_to(PROJECT).as_posix()
+        for package in PACKAGES
+        for file in (PROJECT / package).rglob("*.py")
+        if statement.search(file.read_text())
+    }
+    assert found
+    assert {path for path in found if not path.startswith(STANDS_IN[table])} == set()
 
 
 @pytest.mark.parametrize("place", BUILDS)
