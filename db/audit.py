@@ -1,15 +1,22 @@
 """The audit log: who did what, written in the transaction of the change. Rows are never changed or deleted.
 
+All statements on the log stand here: one that writes, and those that read.
+
 Every change by an operator, a tenant's client or a sign-up flow is recorded with `record`. Details have the
 names of columns: ``key_id``, ``message_id``, ``replay_id``, ``user_id``, ``role_id``, ``permission_id``;
 ``fields`` lists the names of changed fields.
 """
 
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 import msgspec
+from asyncpg import Record
+from msgspec import Meta
 
+from db.names import Line
+from db.session import filters
 from db.session.connection import Connection
 
 
@@ -59,3 +66,87 @@ async def record(
         outcome,
         msgspec.json.encode({name: value for name, value in said.items() if value is not None}).decode(),
     )
+
+
+class AuditFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which entries to list. A field that is None does not narrow the list.
+
+    Args:
+        tenant: the slug of the tenant that was acted on.
+        actor: who acted.
+        action: what was done, such as ``tenant.suspend``.
+        since: list entries written at this time or later.
+    """
+
+    tenant: Line | None = None
+    actor: Line | None = None
+    action: Line | None = None
+    since: Annotated[datetime, Meta(tz=True)] | None = None
+
+
+class AuditEntry(msgspec.Struct, frozen=True):
+    """An entry of the audit log. ``tenant`` is the slug that the tenant has now."""
+
+    id: int
+    at: datetime
+    actor: str
+    action: str
+    outcome: str
+    tenant_id: UUID | None
+    tenant: str | None
+    request_id: str | None
+    detail: dict[str, Any]
+
+    @classmethod
+    def of(cls, row: Record) -> "AuditEntry":
+        return cls(**{**dict(row), "detail": msgspec.json.decode(row["detail"])})
+
+
+_SELECT: Final = """
+SELECT a.id, a.at, a.actor, a.action, a.outcome, a.tenant_id, t.slug AS tenant, a.request_id, a.detail
+FROM shared.audit_log a LEFT JOIN shared.tenants t ON t.id = a.tenant_id
+"""
+_CONDITIONS: Final = {
+    "tenant": "a.tenant_id IN (SELECT id FROM shared.tenants WHERE slug = {})",
+    "actor": "a.actor = {}",
+    "action": "a.action = {}",
+    "since": "a.at >= {}",
+}
+
+
+async def list_(
+    connection: Connection, wanted: AuditFilter, *, limit: int, before: int | None = None
+) -> list[AuditEntry]:
+    """Return entries, newest first.
+
+    Args:
+        connection: of a login that may read the log.
+        wanted: which entries.
+        limit: most entries to return.
+        before: return only entries older than the one with this id.
+    """
+    arguments: list[Any] = [limit, before]
+    where = ["a.id < coalesce($2, a.id + 1)", *filters.conditions(wanted, _CONDITIONS, arguments)]
+    rows = await connection.fetch(
+        f"{_SELECT} WHERE {' AND '.join(where)} ORDER BY a.id DESC LIMIT $1", *arguments
+    )
+    return [AuditEntry.of(row) for row in rows]
+
+
+async def list_of_message(connection: Connection, message_id: UUID, *, limit: int) -> list[AuditEntry]:
+    """Return the entries of acts on a message, newest first.
+
+    Args:
+        connection: of a login that may read the log.
+        message_id: the message's id.
+        limit: most entries to return.
+    """
+    rows = await connection.fetch(
+        f"""
+        {_SELECT} WHERE a.detail ? 'message_id' AND a.detail->>'message_id' = $1::text
+        ORDER BY a.id DESC LIMIT $2
+        """,
+        str(message_id),
+        limit,
+    )
+    return [AuditEntry.of(row) for row in rows]

@@ -11,8 +11,8 @@ from api.gate.rules import operator
 from api.web import lists
 from api.web.fields import Moment, Search, utc
 from api.web.lists import Cursor, Limit, Page
-from db.control import audit
-from db.control.audit import AuditEntry, AuditFilter
+from db import audit
+from db.audit import AuditEntry, AuditFilter
 
 
 class AuditController(Controller):

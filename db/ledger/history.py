@@ -6,6 +6,8 @@ from uuid import UUID
 
 import msgspec
 
+from db import audit
+from db.audit import AuditEntry
 from db.ledger.lists import FROM, ITEM, MessageItem
 from db.session.connection import Connection
 
@@ -99,7 +101,8 @@ async def get(connection: Connection, message_id: UUID) -> MessageDetail | None:
     return MessageDetail(**values, timeline=await _timeline(connection, message_id))
 
 
-_TIMELINE: Final = """
+_LONGEST: Final = 200
+_CHAIN: Final = """
 WITH RECURSIVE causes AS (
   SELECT m.id, m.caused_by, 0 AS depth FROM shared.messages m WHERE m.id = $1
   UNION ALL
@@ -116,13 +119,24 @@ WITH RECURSIVE causes AS (
 )
 SELECT m.created_at AS at, c.what, m.type AS name, m.id, m.status, NULL AS actor, NULL AS reason
 FROM chain c JOIN shared.messages m ON m.id = c.id
-UNION ALL
-SELECT a.at, 'audit', a.action, NULL, a.outcome, a.actor, a.detail->>'reason'
-FROM shared.audit_log a WHERE a.detail ? 'message_id' AND a.detail->>'message_id' = $1::text
-ORDER BY at DESC, id DESC LIMIT 200
+ORDER BY at DESC, id DESC LIMIT $2
 """
 
 
 async def _timeline(connection: Connection, message_id: UUID) -> list[HistoryEntry]:
-    rows = await connection.fetch(_TIMELINE, message_id)
-    return [HistoryEntry(**dict(row)) for row in reversed(rows)]
+    chain = await connection.fetch(_CHAIN, message_id, _LONGEST)
+    acts = await audit.list_of_message(connection, message_id, limit=_LONGEST)
+    found = [HistoryEntry(**dict(row)) for row in reversed(chain)] + [_audited(act) for act in reversed(acts)]
+    return sorted(found, key=lambda entry: entry.at)[-_LONGEST:]
+
+
+def _audited(act: AuditEntry) -> HistoryEntry:
+    return HistoryEntry(
+        at=act.at,
+        what="audit",
+        name=act.action,
+        id=None,
+        status=act.outcome,
+        actor=act.actor,
+        reason=act.detail.get("reason"),
+    )

@@ -28,7 +28,7 @@ BUILDS = {
     "db/server/rights.py": "grants, from constants and quoted names",
     "db/migrations": "rendered migrations, and version tables of checked schemas",
     "provisioner/handlers": "what fills a new schema, its name quoted",
-    "db/control/audit.py": "a WHERE chosen from fixed conditions, values bound",
+    "db/audit.py": "a WHERE chosen from fixed conditions, values bound",
     "db/ledger/lists.py": "a WHERE chosen from fixed conditions, values bound",
     "db/tenants/lists.py": "a WHERE from callers in this package and control, values bound",
     "db/tenants/registry.py": "the kind of a row lock",
@@ -39,6 +39,7 @@ STANDS_IN = {
     "shared.messages": "db/ledger",
     "shared.replay_messages": "db/ledger/replayable.py",
     "shared.replays": "db/control/replays.py",
+    "shared.audit_log": "db/audit.py",
 }
 """Where all statements on a table stand."""
 
