@@ -7,7 +7,14 @@ from uuid import UUID
 import msgspec
 from asyncpg import Record
 
-from db.ledger.states import REPLAYABLE, MessageKind, MessageStatus, condition, may_become
+from db.ledger.states import (
+    ARCHIVABLE,
+    IS_STOPPED,
+    REPLAYABLE,
+    RESTORABLE,
+    MessageKind,
+    MessageStatus,
+)
 from db.session.connection import Connection
 
 
@@ -30,9 +37,6 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _COLUMNS: Final = ", ".join(f"m.{name}" for name in Target.__struct_fields__)
-_STOPPED: Final = condition("command", ["parked", "archived"])
-_ARCHIVABLE: Final = may_become("archived")
-_RESTORABLE: Final = condition("command", ["archived"])
 
 
 async def get(connection: Connection, message_id: UUID) -> Target | None:
@@ -66,7 +70,8 @@ async def lock_stopped(connection: Connection, message_id: UUID) -> Target | Non
         message_id: the message's id.
     """
     row = await connection.fetchrow(
-        f"SELECT {_COLUMNS} FROM shared.messages m WHERE id = $1 AND {_STOPPED} FOR NO KEY UPDATE", message_id
+        f"SELECT {_COLUMNS} FROM shared.messages m WHERE id = $1 AND {IS_STOPPED} FOR NO KEY UPDATE",
+        message_id,
     )
     return Target.of(row) if row else None
 
@@ -84,7 +89,7 @@ async def archive(connection: Connection, message_id: UUID) -> Target | None:
     """Archive a parked command. Return it as it is now, or None if the message is no such command."""
     row = await connection.fetchrow(
         f"""
-        UPDATE shared.messages m SET status = 'archived' WHERE id = $1 AND {_ARCHIVABLE}
+        UPDATE shared.messages m SET status = 'archived' WHERE id = $1 AND {ARCHIVABLE}
         RETURNING {_COLUMNS}
         """,
         message_id,
@@ -96,7 +101,7 @@ async def restore(connection: Connection, message_id: UUID) -> Target | None:
     """Park an archived command. Return it as it is now, or None if the message is no such command."""
     row = await connection.fetchrow(
         f"""
-        UPDATE shared.messages m SET status = 'parked' WHERE id = $1 AND {_RESTORABLE}
+        UPDATE shared.messages m SET status = 'parked' WHERE id = $1 AND {RESTORABLE}
         RETURNING {_COLUMNS}
         """,
         message_id,
@@ -109,7 +114,7 @@ async def give_way(connection: Connection, message_id: UUID) -> None:
     await connection.execute(
         f"""
         UPDATE shared.messages SET status = 'archived', source = NULL, source_id = NULL
-        WHERE id = $1 AND {_STOPPED}
+        WHERE id = $1 AND {IS_STOPPED}
         """,
         message_id,
     )

@@ -9,7 +9,7 @@ import uuid_utils.compat as uuid7
 from asyncpg import Record
 
 from db.ledger.contracts import Migrate
-from db.ledger.states import IN_FLIGHT, OPEN, MessageKind, MessageStatus, condition
+from db.ledger.states import IN_FLIGHT, OPEN, TO_COME, MessageKind, MessageStatus, condition
 from db.session.connection import Connection
 from db.session.locks import MESSAGE, WAITS_AT_MOST
 
@@ -262,14 +262,12 @@ async def has_open_or_replayable(connection: Connection, tenant_id: UUID, type_:
     """Return True if a tenant has a command of this type that is open, parked or archived."""
     return bool(
         await connection.fetchval(
-            f"SELECT EXISTS (SELECT FROM shared.messages WHERE tenant_id = $1 AND type = $2 AND {_TO_COME})",
+            f"SELECT EXISTS (SELECT FROM shared.messages WHERE tenant_id = $1 AND type = $2 AND {TO_COME})",
             tenant_id,
             type_,
         )
     )
 
-
-_TO_COME: Final = condition("command", IN_FLIGHT | {"parked", "archived"})
 
 IS_TO_MIGRATE: Final = f"""
 EXISTS (SELECT FROM shared.messages m

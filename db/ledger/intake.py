@@ -9,6 +9,7 @@ import uuid_utils.compat as uuid7
 from db.ledger import contracts
 from db.ledger.contracts import Rejected, Requested, Signup
 from db.ledger.envelope import SIGN_UP, SignupEvent
+from db.ledger.states import FINISHED, IN_FLIGHT, REPEATABLE_EVENT
 from db.session.connection import Connection
 
 _ANSWERS: Final = [Requested.type, Rejected.type]
@@ -59,10 +60,10 @@ async def admit(connection: Connection, event: SignupEvent) -> UUID | None:
     )
     if row is None:
         return None  # just swept, so it was answered long ago
-    if row["status"] in {"handled", "superseded"}:
+    if row["status"] in FINISHED:
         await answer_again(connection, row["id"])
         return None
-    return row["id"] if row["status"] in {"pending", "published"} else None
+    return row["id"] if row["status"] in IN_FLIGHT else None
 
 
 async def settle(connection: Connection, message_id: UUID, event: SignupEvent) -> bool:
@@ -98,9 +99,9 @@ async def belongs_to(connection: Connection, message_id: UUID, tenant_id: UUID) 
 async def answer_again(connection: Connection, message_id: UUID) -> bool:
     """Have a sign-up's answer published again with the same id. Return False if there is no answer yet."""
     await connection.execute(
-        """
+        f"""
         UPDATE shared.messages SET status = 'pending', available_at = now(), published_at = NULL
-        WHERE caused_by = $1 AND kind = 'event' AND type = ANY($2) AND status = 'published'
+        WHERE caused_by = $1 AND type = ANY($2) AND {REPEATABLE_EVENT}
         """,
         message_id,
         _ANSWERS,

@@ -16,7 +16,7 @@ import msgspec
 from db.ledger.contracts import SIGN_UPS
 from db.ledger.envelope import Message
 from db.ledger.pause import IS_PAUSED
-from db.ledger.states import MessageKind
+from db.ledger.states import PUBLISHABLE, REPLAYABLE, SWEEPABLE, WITH_BROKER, MessageKind, before, condition
 from db.session.connection import Connection
 from db.session.locks import WAITS_AT_MOST
 
@@ -74,7 +74,7 @@ async def append(connection: Connection, messages: Iterable[Message]) -> None:
 # A row waits while an older one of its tenant is unpublished (event) or unhandled (command).
 _DUE: Final = """
   SELECT m.id FROM shared.messages m
-  WHERE m.kind = '{kind}' AND m.status = 'pending' AND m.available_at <= now()
+  WHERE {publishable} AND m.available_at <= now()
     AND (m.leased_until IS NULL OR m.leased_until <= now())
     AND NOT EXISTS (
       SELECT FROM shared.messages o
@@ -86,12 +86,15 @@ _DUE: Final = """
   FOR UPDATE OF m SKIP LOCKED
 """
 
+_EVENTS: Final = condition("event", before("published", "event"), table="m.")
+_COMMANDS: Final = condition("command", before("published"), table="m.")
+
 _CLAIM: Final = f"""
 WITH room AS (
   SELECT CASE WHEN {IS_PAUSED} THEN 0 ELSE greatest($3 - count(*), 0) END AS commands
-  FROM shared.messages WHERE kind = 'command' AND status = 'published'
-), events AS ({_DUE.format(kind="event", limit="$1")}
-), commands AS ({_DUE.format(kind="command", limit="(SELECT least(commands, $1) FROM room)")})
+  FROM shared.messages WHERE {WITH_BROKER}
+), events AS ({_DUE.format(publishable=_EVENTS, limit="$1")}
+), commands AS ({_DUE.format(publishable=_COMMANDS, limit="(SELECT least(commands, $1) FROM room)")})
 UPDATE shared.messages m
 SET leased_until = now() + make_interval(secs => $2), deliveries = m.deliveries + 1
 WHERE m.id = ANY (ARRAY(SELECT id FROM events UNION ALL SELECT id FROM commands))
@@ -124,7 +127,7 @@ UPDATE shared.messages m SET status = 'published', published_at = now(), leased_
   last_error = CASE WHEN kind = 'event' THEN NULL ELSE last_error END
 FROM unnest($2::uuid[], $3::int[], $4::timestamptz[]) AS c (id, deliveries, leased_until)
 WHERE {WAITS_AT_MOST}
-  AND m.id = c.id AND m.status = 'pending' AND m.deliveries = c.deliveries AND m.leased_until = c.leased_until
+  AND m.id = c.id AND {PUBLISHABLE} AND m.deliveries = c.deliveries AND m.leased_until = c.leased_until
 """
 _FREE: Final = """
   AND m.id IN (SELECT id FROM shared.messages WHERE id = ANY($2) FOR NO KEY UPDATE SKIP LOCKED)
@@ -168,10 +171,10 @@ async def mark_unpublished(connection: Connection, claimed: Claim, *, error: str
     with suppress(asyncpg.LockNotAvailableError):
         await connection.execute(
             f"""
-            UPDATE shared.messages
+            UPDATE shared.messages m
             SET leased_until = now() + make_interval(secs => $6), last_error = $5
             WHERE {WAITS_AT_MOST}
-              AND id = $2 AND status = 'pending' AND deliveries = $3 AND leased_until = $4
+              AND id = $2 AND {PUBLISHABLE} AND deliveries = $3 AND leased_until = $4
             """,
             str(_MARK_LOCK_TIMEOUT),
             claimed.id,
@@ -219,13 +222,13 @@ async def republish(connection: Connection, *, older_than: float, held: int) -> 
         The number of commands returned to pending.
     """
     status = await connection.execute(
-        """
+        f"""
         UPDATE shared.messages SET status = 'pending', available_at = now(), leased_until = NULL
         WHERE id IN (
           SELECT id FROM shared.messages
-          WHERE kind = 'command' AND status = 'published'
+          WHERE {WITH_BROKER}
             AND published_at < now() - make_interval(secs => $1)
-            AND (SELECT count(*) FROM shared.messages WHERE kind = 'command' AND status = 'published') > $2
+            AND (SELECT count(*) FROM shared.messages WHERE {WITH_BROKER}) > $2
           FOR NO KEY UPDATE SKIP LOCKED)
         """,
         older_than,
@@ -235,13 +238,13 @@ async def republish(connection: Connection, *, older_than: float, held: int) -> 
 
 
 async def send_again(connection: Connection, message_ids: Sequence[UUID]) -> None:
-    """Return messages to pending, with no attempts counted, and count the replay."""
+    """Return messages that can be replayed to pending, with no attempts counted, and count the replay."""
     await connection.execute(
-        """
-        UPDATE shared.messages
+        f"""
+        UPDATE shared.messages m
         SET status = 'pending', attempts = 0, replays = replays + 1, available_at = now(),
             leased_until = NULL, published_at = NULL, handled_at = NULL
-        WHERE id = ANY($1)
+        WHERE id = ANY($1) AND {REPLAYABLE}
         """,
         message_ids,
     )
@@ -259,12 +262,10 @@ async def sweep(connection: Connection, *, days: int, limit: int = 1000) -> int:
         The number of messages deleted.
     """
     status = await connection.execute(
-        """
+        f"""
         DELETE FROM shared.messages WHERE id IN (
-          SELECT id FROM shared.messages
-          WHERE coalesce(handled_at, published_at) < now() - make_interval(days => $1)
-            AND ((kind = 'command' AND status IN ('handled', 'superseded'))
-              OR (kind = 'event' AND status = 'published'))
+          SELECT id FROM shared.messages m
+          WHERE coalesce(handled_at, published_at) < now() - make_interval(days => $1) AND {SWEEPABLE}
           LIMIT $2 FOR UPDATE SKIP LOCKED)
         """,
         days,
