@@ -3,8 +3,9 @@
 All statements on the log stand here: one that writes, and those that read.
 
 Every change by an operator, a tenant's client or a sign-up flow is recorded with `record`. Details have the
-names of columns: ``key_id``, ``message_id``, ``replay_id``, ``user_id``, ``role_id``, ``permission_id``;
-``fields`` lists the names of changed fields.
+names of columns: ``key_id``, ``message_id``, ``replay_id``, ``user_id``, ``role_id``, ``permission_id``,
+``status_before``; ``fields`` lists the names of changed fields. Of a message that was edited,
+``successor_id`` is the message in its place, and ``successor_tenant_id`` that one's tenant if it is another.
 """
 
 from datetime import datetime
@@ -133,20 +134,26 @@ async def list_(
     return [AuditEntry.of(row) for row in rows]
 
 
-async def list_of_message(connection: Connection, message_id: UUID, *, limit: int) -> list[AuditEntry]:
-    """Return the entries of acts on a message, newest first.
+async def list_of_message(
+    connection: Connection, message_id: UUID, *, caused_by: UUID | None, limit: int
+) -> list[AuditEntry]:
+    """Return the entries of acts on a message, newest first, with the edit that made it.
 
     Args:
         connection: of a login that may read the log.
         message_id: the message's id.
+        caused_by: the id of the message that led to it, which is the one that was edited. The entry of the
+            edit has that ``message_id``, by which there is an index.
         limit: most entries to return.
     """
     rows = await connection.fetch(
         f"""
-        {_SELECT} WHERE a.detail ? 'message_id' AND a.detail->>'message_id' = $1::text
-        ORDER BY a.id DESC LIMIT $2
+        {_SELECT} WHERE a.detail ? 'message_id' AND a.detail->>'message_id' IN ($1, $2)
+          AND $1 IN (a.detail->>'message_id', a.detail->>'successor_id')
+        ORDER BY a.id DESC LIMIT $3
         """,
         str(message_id),
+        str(caused_by or message_id),
         limit,
     )
     return [AuditEntry.of(row) for row in rows]

@@ -50,7 +50,7 @@ async def replay(connection: Connection, message_ids: Sequence[UUID], by: By) ->
             "message.replay",
             tenant_id=target.tenant_id,
             message_id=target.id,
-            was=target.status,
+            status_before=target.status,
             error_class=target.error_class,
         )
     return len(targets)
@@ -96,9 +96,10 @@ async def restore(connection: Connection, message_id: UUID, by: By) -> None:
 async def edit(connection: Connection, message_id: UUID, payload: dict[str, Any], by: By) -> UUID:
     """Replace a parked or archived command with a new command of the same type and other data.
 
-    The old command is archived, and is the cause of the new one. The new command is ordered by the
-    tenant's version of now. A sign-up from outside keeps its source and id, by which the flow that sent it
-    recognises the answer. A message of type ``unknown`` can only become a sign-up from outside.
+    The old command is archived, and is the cause of the new one; one audit entry tells of both. The new
+    command is ordered by the tenant's version of now. A sign-up from outside keeps its source and id, by
+    which the flow that sent it recognises the answer. A message of type ``unknown`` can only become a
+    sign-up from outside.
 
     Args:
         connection: in a transaction.
@@ -129,10 +130,15 @@ async def edit(connection: Connection, message_id: UUID, payload: dict[str, Any]
         await outbox.append(connection, [made])
     except asyncpg.UniqueViolationError as error:
         raise ContractError(f"{made.source_id} of {made.source} is another message already") from error
-    was, became = old.tenant_id, made.tenant_id
-    await audit.record(connection, by, "message.edit", tenant_id=was, message_id=message_id, became=made.id)
+    tenant_id = old.tenant_id or made.tenant_id
     await audit.record(
-        connection, by, "message.edit", tenant_id=became, message_id=made.id, instead_of=message_id
+        connection,
+        by,
+        "message.edit",
+        tenant_id=tenant_id,
+        message_id=message_id,
+        successor_id=made.id,
+        successor_tenant_id=made.tenant_id if made.tenant_id != tenant_id else None,
     )
     return made.id
 

@@ -98,7 +98,7 @@ async def get(connection: Connection, message_id: UUID) -> MessageDetail | None:
         values["payload"] = msgspec.json.decode(row["payload"])
     if row["raw_body"] is not None:
         values["raw_body"] = row["raw_body"].decode(errors="replace")
-    return MessageDetail(**values, timeline=await _timeline(connection, message_id))
+    return MessageDetail(**values, timeline=await _timeline(connection, message_id, row["caused_by"]))
 
 
 _LONGEST: Final = 200
@@ -123,9 +123,9 @@ ORDER BY at DESC, id DESC LIMIT $2
 """
 
 
-async def _timeline(connection: Connection, message_id: UUID) -> list[HistoryEntry]:
+async def _timeline(connection: Connection, message_id: UUID, caused_by: UUID | None) -> list[HistoryEntry]:
     chain = await connection.fetch(_CHAIN, message_id, _LONGEST)
-    acts = await audit.list_of_message(connection, message_id, limit=_LONGEST)
+    acts = await audit.list_of_message(connection, message_id, caused_by=caused_by, limit=_LONGEST)
     found = [HistoryEntry(**dict(row)) for row in reversed(chain)] + [_audited(act) for act in reversed(acts)]
     return sorted(found, key=lambda entry: entry.at)[-_LONGEST:]
 

@@ -1,5 +1,6 @@
 """Messages that operators edit: a new message takes the place of the old one."""
 
+import json
 from typing import Any
 
 import asyncpg
@@ -8,7 +9,7 @@ import pytest
 from db.settings import Settings
 from db.tenants import tokens
 from tests.messages import WHY, healed, parked
-from tests.support import Client, Tenant, becomes, problem
+from tests.support import Client, Tenant, becomes, problem, requested
 
 
 async def test_an_edited_message_is_a_new_one_caused_by_the_old_which_is_archived(
@@ -29,6 +30,29 @@ async def test_an_edited_message_is_a_new_one_caused_by_the_old_which_is_archive
     assert archived["status"] == "archived"
     assert ("effect", new["id"]) in {(step["what"], step["id"]) for step in archived["timeline"]}
     await becomes(api, failed, "active")
+
+
+async def test_an_edit_is_one_audit_entry_that_both_messages_show(
+    api: Client, as_operator: dict[str, str], owner: asyncpg.Connection, failed: Tenant
+) -> None:
+    old = await parked(api, as_operator)
+    other = await requested(api, "florist")
+    made = await api.post(
+        f"/cc/messages/{old}/edit", headers=as_operator, json={"payload": {"tenant_id": other.id}, **WHY}
+    )
+    new = made.json()["id"]
+    (entry,) = await owner.fetch("SELECT * FROM shared.audit_log WHERE action LIKE 'message.%'")
+    assert (entry["action"], str(entry["tenant_id"])) == ("message.edit", failed.id)
+    assert json.loads(entry["detail"]) == {
+        "message_id": old,
+        "successor_id": new,
+        "successor_tenant_id": other.id,
+        **WHY,
+    }
+    await api.post(f"/cc/messages/{old}/restore", headers=as_operator, json=WHY)
+    for message_id, acts in ((old, ["message.edit", "message.restore"]), (new, ["message.edit"])):
+        seen = (await api.get(f"/cc/messages/{message_id}", headers=as_operator)).json()["timeline"]
+        assert [step["name"] for step in seen if step["what"] == "audit"] == acts
 
 
 @pytest.mark.parametrize(
