@@ -114,7 +114,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int, Meta(ge=1, description="Commands that one provisioner works on at once.")
     ] = 2
     prefetch: Annotated[int, Meta(ge=1, description="Commands RabbitMQ hands to one provisioner ahead.")] = 10
-    relay_batch: Annotated[int, Meta(ge=1, description="Ledger rows the relay claims at once.")] = 100
+    relay_batch: Annotated[int, Meta(ge=1, description="Ledger rows the relay leases at once.")] = 100
     relay_poll: Annotated[
         float, Meta(gt=0, description="Seconds between looks at the ledger when no wake-up comes.")
     ] = 5.0
@@ -122,7 +122,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         float,
         Meta(
             gt=0,
-            description="Seconds a claimed ledger row stays with its relay; twice PUBLISH_TIMEOUT or more.",
+            description="Seconds a leased ledger row stays with its relay; twice PUBLISH_TIMEOUT or more.",
         ),
     ] = 30.0
     publish_timeout: Annotated[

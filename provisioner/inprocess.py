@@ -7,7 +7,7 @@ from contextlib import suppress
 import structlog
 
 from db.ledger.heartbeats import BrokerState
-from db.ledger.outbox import Claim
+from db.ledger.outbox import Leased
 from provisioner.transport import Consumer, DatabaseAwayError
 
 log = structlog.get_logger(__name__)
@@ -24,7 +24,7 @@ class InProcess:
 
     def __init__(self, *, concurrency: int) -> None:
         self._concurrency = concurrency
-        self._queue: asyncio.Queue[Claim] = asyncio.Queue()
+        self._queue: asyncio.Queue[Leased] = asyncio.Queue()
         self._receiving = True
         self._working = 0
         self._idle = asyncio.Event()
@@ -41,11 +41,11 @@ class InProcess:
     async def wait_up(self) -> None:
         return
 
-    async def publish(self, claims: Sequence[Claim]) -> list[str | None]:
-        for claim in claims:
-            if claim.kind == "command":  # without a broker, nobody subscribes to events
-                self._queue.put_nowait(claim)
-        return [None] * len(claims)
+    async def publish(self, leased: Sequence[Leased]) -> list[str | None]:
+        for row in leased:
+            if row.kind == "command":  # without a broker, nobody subscribes to events
+                self._queue.put_nowait(row)
+        return [None] * len(leased)
 
     async def ready(self) -> int | None:
         return 0  # queued commands are counted as in hand, where other processes see them too
@@ -69,19 +69,19 @@ class InProcess:
 
     async def _work(self, consumer: Consumer) -> None:
         while True:
-            claim = await self._queue.get()
+            row = await self._queue.get()
             if not self._receiving:
                 return
             self._working += 1
             self._idle.clear()
             try:
-                take = consumer.signup if claim.signs_up else consumer.command
-                await take(str(claim.id), claim.body)
+                take = consumer.signup if row.signs_up else consumer.command
+                await take(str(row.id), row.body)
             except DatabaseAwayError:
                 await consumer.database_back()
-                self._queue.put_nowait(claim)  # nothing was decided about the message
+                self._queue.put_nowait(row)  # nothing was decided about the message
             except Exception:
-                log.exception("delivery failed", message_id=str(claim.id))
+                log.exception("delivery failed", message_id=str(row.id))
             finally:
                 self._working -= 1
                 if not self._working:

@@ -9,7 +9,7 @@ import asyncio
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
 
-from db.ledger.outbox import Claim
+from db.ledger.outbox import Leased
 from provisioner import topology
 from provisioner.amqp import first
 
@@ -44,20 +44,20 @@ class Publisher:
             await channel.get_exchange(topology.SIGNUP, ensure=False),
         )
 
-    async def publish(self, claim: Claim) -> None:
+    async def publish(self, row: Leased) -> None:
         message = aio_pika.Message(
-            claim.body,
-            message_id=str(claim.id),
-            type=claim.type,
+            row.body,
+            message_id=str(row.id),
+            type=row.type,
             content_type="application/cloudevents+json",
             delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
         )
-        if claim.kind == "command" and claim.signs_up:
+        if row.kind == "command" and row.signs_up:
             await self._signup.publish(message, topology.SIGNUP_KEY, mandatory=True)
-        elif claim.kind == "command":
+        elif row.kind == "command":
             await self._commands.publish(message, topology.COMMANDS_KEY, mandatory=True)
         else:
-            await self._events.publish(message, claim.type, mandatory=False)
+            await self._events.publish(message, row.type, mandatory=False)
 
     async def ready(self) -> int:
         ready = 0

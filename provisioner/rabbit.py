@@ -15,7 +15,7 @@ from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, DeliveryError, PublishError
 
 from db.ledger.heartbeats import BrokerState
-from db.ledger.outbox import Claim
+from db.ledger.outbox import Leased
 from provisioner import metrics, topology
 from provisioner.amqp import LOST, address, close, connect, first, is_asked_for, lost_not_cancelled
 from provisioner.publisher import Publisher
@@ -68,12 +68,12 @@ class Rabbit:
     async def wait_up(self) -> None:
         await self._up.wait()
 
-    async def publish(self, claims: Sequence[Claim]) -> list[str | None]:
+    async def publish(self, leased: Sequence[Leased]) -> list[str | None]:
         publisher = self._publisher
         if publisher is None:
-            return ["no connection"] * len(claims)
+            return ["no connection"] * len(leased)
         # One timeout for the whole batch bounds each publish, and costs less than one for each.
-        sending = [asyncio.create_task(self._publish(publisher, claim)) for claim in claims]
+        sending = [asyncio.create_task(self._publish(publisher, row)) for row in leased]
         late = set(sending)
         try:
             _, late = await asyncio.wait(sending, timeout=self._publish_timeout)
@@ -124,10 +124,10 @@ class Rabbit:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _publish(self, publisher: Publisher, claim: Claim) -> str | None:
+    async def _publish(self, publisher: Publisher, row: Leased) -> str | None:
         started = time.perf_counter()
         try:
-            await publisher.publish(claim)
+            await publisher.publish(row)
         except PublishError:
             metrics.UNCONFIRMED.labels("returned").inc()
             return _RETURNED

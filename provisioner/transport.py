@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from db.ledger.heartbeats import BrokerState
-from db.ledger.outbox import Claim
+from db.ledger.outbox import Leased
 
 
 class DatabaseAwayError(Exception):
@@ -39,7 +39,7 @@ class Consumer(Protocol):
 
 
 class Transport(Protocol):
-    """Publishes claims, and hands received messages to a `Consumer`."""
+    """Publishes leased rows, and hands received messages to a `Consumer`."""
 
     @property
     def state(self) -> BrokerState: ...
@@ -55,8 +55,8 @@ class Transport(Protocol):
     async def wait_up(self) -> None:
         """Wait until the transport is ready to publish."""
 
-    async def publish(self, claims: Sequence[Claim]) -> list[str | None]:
-        """Publish one or more claims at once. Return for each None if it was accepted, otherwise the reason."""
+    async def publish(self, leased: Sequence[Leased]) -> list[str | None]:
+        """Publish one or more rows at once. Return for each None if it was accepted, otherwise the reason."""
 
     async def ready(self) -> int | None:
         """Return the number of commands that wait for a consumer, or None if it cannot be known now."""

@@ -1,6 +1,6 @@
 """The outbox: statements on messages that are on their way from the ledger to the broker.
 
-A relay claims rows with a lease, publishes them, and marks the rows that the broker confirmed. Each
+A relay leases rows, publishes them, and marks the rows that the broker confirmed. Each
 statement that returns a published row to pending clears its lease.
 """
 
@@ -21,8 +21,8 @@ from db.session.connection import Connection
 from db.session.locks import WAITS_AT_MOST
 
 
-class Claim(msgspec.Struct, frozen=True, kw_only=True):
-    """A row leased for publishing. The row is marked only if it has not changed since it was claimed."""
+class Leased(msgspec.Struct, frozen=True, kw_only=True):
+    """A row leased for publishing. The row is marked only if it has not changed since it was leased."""
 
     id: UUID
     kind: MessageKind
@@ -89,7 +89,7 @@ _DUE: Final = """
 _EVENTS: Final = condition("event", before("published", "event"), table="m.")
 _COMMANDS: Final = condition("command", before("published"), table="m.")
 
-_CLAIM: Final = f"""
+_LEASE: Final = f"""
 WITH room AS (
   SELECT CASE WHEN {IS_PAUSED} THEN 0 ELSE greatest($3 - count(*), 0) END AS commands
   FROM shared.messages WHERE {WITH_BROKER}
@@ -103,24 +103,24 @@ RETURNING m.id, m.kind, m.type, m.priority, m.payload, m.deliveries,
 """
 
 
-async def claim(connection: Connection, *, limit: int, lease: float, in_flight: int) -> list[Claim]:
+async def lease(connection: Connection, *, limit: int, seconds: float, in_flight: int) -> list[Leased]:
     """Lease rows that are due: sign-ups before bulk work, and in order within each tenant.
 
     While the provisioners are paused, no commands are leased.
 
     Args:
-        connection: not in a transaction, so that the claim is committed before anything is published.
+        connection: not in a transaction, so that the lease is committed before anything is published.
         limit: most rows of each kind.
-        lease: seconds until another relay may claim the rows.
+        seconds: time until another relay may lease the rows.
         in_flight: most commands that may be published and not yet handled, these included.
     """
-    rows = await connection.fetch(_CLAIM, limit, lease, in_flight)
-    claims = [Claim(**dict(row)) for row in rows]
-    return sorted(claims, key=lambda claim: (-claim.priority, claim.id))
+    rows = await connection.fetch(_LEASE, limit, seconds, in_flight)
+    leased = [Leased(**dict(row)) for row in rows]
+    return sorted(leased, key=lambda row: (-row.priority, row.id))
 
 
 _MARK_LOCK_TIMEOUT: Final = 200
-"""Milliseconds that a mark waits for row locks. Another relay's claim locks rows for less."""
+"""Milliseconds that a mark waits for row locks. Another relay's `lease` locks rows for less."""
 
 _MARK: Final = f"""
 UPDATE shared.messages m SET status = 'published', published_at = now(), leased_until = NULL,
@@ -134,21 +134,21 @@ _FREE: Final = """
 """
 
 
-async def mark_published(connection: Connection, claims: Iterable[Claim]) -> None:
-    """Mark claims published that the broker confirmed, if their rows have not changed since.
+async def mark_published(connection: Connection, leased: Iterable[Leased]) -> None:
+    """Mark rows published that the broker confirmed, if they have not changed since.
 
     A row that stays locked is passed over: an attempt at its command has begun, and has marked the row.
     To wait for the row would hold up all messages for as long as a migration takes.
 
     Args:
         connection: not in a transaction.
-        claims: the confirmed claims, as `claim` returned them.
+        leased: the confirmed rows, as `lease` returned them.
     """
-    claims = list(claims)
+    leased = list(leased)
     rows = (
-        [claim.id for claim in claims],
-        [claim.deliveries for claim in claims],
-        [claim.leased_until for claim in claims],
+        [row.id for row in leased],
+        [row.deliveries for row in leased],
+        [row.leased_until for row in leased],
     )
     try:
         await connection.execute(_MARK, str(_MARK_LOCK_TIMEOUT), *rows)
@@ -156,17 +156,17 @@ async def mark_published(connection: Connection, claims: Iterable[Claim]) -> Non
         await connection.execute(_MARK + _FREE, "0", *rows)  # SKIP LOCKED does not wait
 
 
-async def mark_unpublished(connection: Connection, claimed: Claim, *, error: str, delay: float) -> None:
-    """Postpone a claim that did not reach the broker, or may not have.
+async def mark_unpublished(connection: Connection, leased: Leased, *, error: str, delay: float) -> None:
+    """Postpone a row that did not reach the broker, or may not have.
 
     Only the lease is extended, so a delivery that did happen can still be handled. A row that stays locked
     is left as it is: its message did reach the broker, and an attempt has begun.
 
     Args:
         connection: not in a transaction.
-        claimed: the claim, as `claim` returned it.
+        leased: the row, as `lease` returned it.
         error: why the message was not published.
-        delay: seconds until the row may be claimed again.
+        delay: seconds until the row may be leased again.
     """
     with suppress(asyncpg.LockNotAvailableError):
         await connection.execute(
@@ -177,9 +177,9 @@ async def mark_unpublished(connection: Connection, claimed: Claim, *, error: str
               AND id = $2 AND {PUBLISHABLE} AND deliveries = $3 AND leased_until = $4
             """,
             str(_MARK_LOCK_TIMEOUT),
-            claimed.id,
-            claimed.deliveries,
-            claimed.leased_until,
+            leased.id,
+            leased.deliveries,
+            leased.leased_until,
             error,
             delay,
         )

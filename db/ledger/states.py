@@ -2,7 +2,7 @@
 
 The two tables say which state may follow which. The sets and conditions below are made from them, and the
 statements on the ledger use those. A few statements are written for a partial index and name its states
-themselves: `outbox.claim` (what waits for an older message), `outbox.next_due` and the backlog.
+themselves: `outbox.lease` (what waits for an older message), `outbox.next_due` and the backlog.
 
 A delivery may arrive before its message is marked published, so ``pending`` may become ``handled``.
 """

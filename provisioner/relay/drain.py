@@ -6,7 +6,7 @@ import structlog
 from asyncpg import Pool
 
 from db.ledger import outbox
-from db.ledger.outbox import Claim
+from db.ledger.outbox import Leased
 from provisioner import failures
 from provisioner.transport import Transport
 
@@ -15,13 +15,13 @@ log = structlog.get_logger(__name__)
 _FIRST_DELAY = 0.5
 _LONGEST_DELAY = 30.0
 _LANES = 4
-"""Batches in progress at once: one being claimed, two at the broker, one being marked."""
+"""Batches in progress at once: one being leased, two at the broker, one being marked."""
 _PUBLISHED = 2
 """Batches at the broker at once: it syncs one to disk while the other is sent."""
 
 
 class Drain:
-    """Publishes all messages that are due, in lanes that claim, publish and mark one batch after another.
+    """Publishes all messages that are due, in lanes that lease, publish and mark one batch after another.
 
     A full batch starts another lane, since with a single one the broker and the ledger would wait for each
     other half of the time.
@@ -29,8 +29,8 @@ class Drain:
     Args:
         pool: the owner's connections. A lane uses one at a time, and none while the broker works.
         transport: what to publish to.
-        batch: rows of each kind to claim at once.
-        lease: seconds that a claim lasts.
+        batch: rows of each kind to lease at once.
+        lease: seconds that a lease lasts.
         in_flight: commands that may be published and not yet handled, at most.
     """
 
@@ -41,10 +41,10 @@ class Drain:
         self._lease = lease
         self._in_flight = in_flight
         self._lanes: list[asyncio.Task[None]] = []
-        self._claiming = asyncio.Lock()
+        self._leasing = asyncio.Lock()
         self._publishing = asyncio.Semaphore(_PUBLISHED)
         self._more = True
-        self._claimed = 0
+        self._leased = 0
         self._unmarked = 0
         """Claimed commands that the ledger does not count as in flight yet."""
 
@@ -52,7 +52,7 @@ class Drain:
         """Publish until less than a batch is due, the broker is down or a lane fails.
 
         Returns:
-            The number of claimed messages.
+            The number of leased messages.
 
         Raises:
             Exception: the error of a lane. The other lanes have finished their batches.
@@ -68,7 +68,7 @@ class Drain:
         failed = [end for end in ended if end is not None]
         if failed:
             raise next((error for error in failed if not isinstance(error, failures.NOT_NOW)), failed[0])
-        return self._claimed
+        return self._leased
 
     def _start_lane(self) -> None:
         self._lanes.append(asyncio.create_task(self._lane()))
@@ -76,48 +76,48 @@ class Drain:
     async def _lane(self) -> None:
         try:
             while self._more:
-                async with self._claiming:
-                    claimed_at = asyncio.get_running_loop().time()
-                    claims = await self._claim()
+                async with self._leasing:
+                    leased_at = asyncio.get_running_loop().time()
+                    leased = await self._next()
                 try:
-                    if claims:
-                        await self._deliver(claims, claimed_at)
+                    if leased:
+                        await self._deliver(leased, leased_at)
                 finally:
-                    self._unmarked -= _commands(claims)
+                    self._unmarked -= _commands(leased)
         except Exception:
             self._more = False
             raise
 
-    async def _claim(self) -> list[Claim]:
+    async def _next(self) -> list[Leased]:
         if not self._more:  # another lane may have ended the drain while this one waited
             return []
         # Leased rows are still pending, and hold back later rows of their tenant.
         room = max(self._in_flight - self._unmarked, 0)
         async with self._pool.acquire() as connection:
-            claims = await outbox.claim(connection, limit=self._batch, lease=self._lease, in_flight=room)
-        self._claimed += len(claims)
-        self._unmarked += _commands(claims)
-        if len(claims) < self._batch or self._transport.state == "down":
+            leased = await outbox.lease(connection, limit=self._batch, seconds=self._lease, in_flight=room)
+        self._leased += len(leased)
+        self._unmarked += _commands(leased)
+        if len(leased) < self._batch or self._transport.state == "down":
             self._more = False
         elif len(self._lanes) < _LANES:
             self._start_lane()
-        return claims
+        return leased
 
-    async def _deliver(self, claims: list[Claim], claimed_at: float) -> None:
-        async with self._publishing:  # in the order of the claims
-            if asyncio.get_running_loop().time() - claimed_at > self._lease / 2:
-                return  # the broker is slow: another relay may claim the batch before it is published
-            outcomes = await self._transport.publish(claims)
-        confirmed = [claim for claim, error in zip(claims, outcomes, strict=True) if error is None]
+    async def _deliver(self, leased: list[Leased], leased_at: float) -> None:
+        async with self._publishing:  # in the order of the leases
+            if asyncio.get_running_loop().time() - leased_at > self._lease / 2:
+                return  # the broker is slow: another relay may lease the batch before it is published
+            outcomes = await self._transport.publish(leased)
+        confirmed = [row for row, error in zip(leased, outcomes, strict=True) if error is None]
         async with self._pool.acquire() as connection:
             if confirmed:
                 await outbox.mark_published(connection, confirmed)
-            for claim, error in zip(claims, outcomes, strict=True):
+            for row, error in zip(leased, outcomes, strict=True):
                 if error is not None:
-                    delay = failures.backoff(claim.deliveries, base=_FIRST_DELAY, cap=_LONGEST_DELAY)
-                    log.warning("not published", message_id=str(claim.id), type=claim.type, error=error)
-                    await outbox.mark_unpublished(connection, claim, error=error, delay=delay)
+                    delay = failures.backoff(row.deliveries, base=_FIRST_DELAY, cap=_LONGEST_DELAY)
+                    log.warning("not published", message_id=str(row.id), type=row.type, error=error)
+                    await outbox.mark_unpublished(connection, row, error=error, delay=delay)
 
 
-def _commands(claims: list[Claim]) -> int:
-    return sum(claim.kind == "command" for claim in claims)
+def _commands(leased: list[Leased]) -> int:
+    return sum(row.kind == "command" for row in leased)

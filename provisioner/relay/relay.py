@@ -1,4 +1,4 @@
-"""The relay: carries messages from the ledger to the transport. Several can run, since claims are leases.
+"""The relay: carries messages from the ledger to the transport. Several can run, since rows are leased.
 
 NOTIFY wakes the relay; it polls as well, in case a notification is missed. It holds no lock while it waits for
 the network.
@@ -31,8 +31,8 @@ class Relay:
         pool: the owner's connections.
         url: the owner's address, for the relay's own listening connection.
         transport: what to publish to.
-        batch: rows of each kind to claim at once.
-        lease: seconds that a claim lasts; at least twice as long as a publish may take.
+        batch: rows of each kind to lease at once.
+        lease: seconds that a lease lasts; at least twice as long as a publish may take.
         poll: seconds to wait at most for a notification before the ledger is read again.
         in_flight: commands that may be published and not yet handled, at most.
     """
@@ -69,8 +69,8 @@ class Relay:
             self._wake.clear()
             looked_at = asyncio.get_running_loop().time()
             try:
-                claimed = await self.publish_due()
-                wait = 0.0 if claimed else await self._until_next(looked_at)
+                leased = await self.publish_due()
+                wait = 0.0 if leased else await self._until_next(looked_at)
             except failures.NOT_NOW as error:
                 log.warning("ledger cannot be read", error=repr(error))
                 wait = _RECONNECT
@@ -82,7 +82,7 @@ class Relay:
                 metrics.WAKE_UPS.labels("poll" if wait else "batch").inc()
 
     async def publish_due(self) -> int:
-        """Publish all messages that are due and mark those that were confirmed. Return how many were claimed."""
+        """Publish all messages that are due and mark those that were confirmed. Return how many were leased."""
         drain = Drain(
             self._pool, self._transport, batch=self._batch, lease=self._lease, in_flight=self._in_flight
         )

@@ -46,7 +46,7 @@ async def test_a_command_that_kills_its_process_is_parked_at_the_limit(
         async with provisioning(rabbit_config):
             served = await sign_up(api, "served")
         tenant = await requested(api, "deadly")
-        # Leases that end soon: each death leaves the event of the sign-up claimed.
+        # Leases that end soon: each death leaves the event of the sign-up leased.
         config = replace(rabbit_config, alembic_config=deadly, relay_lease=1.0, republish_after=1.0)
         deaths = 0
         process = Forked(config)

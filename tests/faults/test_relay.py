@@ -119,7 +119,7 @@ async def test_a_relay_whose_broker_is_gone_puts_off_one_batch_and_no_more(
 async def test_full_batches_of_both_kinds_are_followed_by_the_next(
     config: Settings, owner: asyncpg.Connection
 ) -> None:
-    """A claim takes as many events as commands, and so may return more than a batch."""
+    """A lease takes as many events as commands, and so may return more than a batch."""
     async with serving(config) as api:
         for number in range(12):
             await requested(api, f"shop{number}")

@@ -10,7 +10,7 @@ from db.ledger import envelope, inbox, outbox
 from db.ledger.contracts import Migrate, Provision, Requested
 from db.ledger.envelope import BULK, SIGN_UP, message
 from db.ledger.inbox import Failure
-from db.ledger.outbox import Claim
+from db.ledger.outbox import Leased
 from db.settings import Settings
 from db.tenants import registry
 from tests.support import eventually, one, signed_up
@@ -35,8 +35,8 @@ async def a_command(
     return made.id
 
 
-async def claim(owner: asyncpg.Connection, *, lease: float = 30, in_flight: int = 100) -> list[Claim]:
-    return await outbox.claim(owner, limit=10, lease=lease, in_flight=in_flight)
+async def lease(owner: asyncpg.Connection, *, seconds: float = 30, in_flight: int = 100) -> list[Leased]:
+    return await outbox.lease(owner, limit=10, seconds=seconds, in_flight=in_flight)
 
 
 async def status(owner: asyncpg.Connection, message_id: UUID) -> str:
@@ -45,11 +45,11 @@ async def status(owner: asyncpg.Connection, message_id: UUID) -> str:
 
 async def test_a_claimed_row_is_nobody_elses_until_its_lease_ends(owner: asyncpg.Connection) -> None:
     await a_command(owner, await a_tenant(owner), 1)
-    first = await claim(owner, lease=30)
+    first = await lease(owner, seconds=30)
     assert len(first) == 1
-    assert await claim(owner) == []
+    assert await lease(owner) == []
     await owner.execute("UPDATE shared.messages SET leased_until = now() - interval '1 second'")
-    again = await claim(owner)
+    again = await lease(owner)
     assert [c.id for c in again] == [first[0].id]
     assert again[0].deliveries == 2
 
@@ -58,12 +58,12 @@ async def test_within_a_tenant_an_older_message_goes_first(owner: asyncpg.Connec
     tenant = await a_tenant(owner)
     newer = await a_command(owner, tenant, 2)
     older = await a_command(owner, tenant, 1)
-    claims = await claim(owner)
-    assert [c.id for c in claims] == [older]
-    await outbox.mark_published(owner, claims)
-    assert await claim(owner) == []  # a command holds its tenant until it is handled
+    leased = await lease(owner)
+    assert [c.id for c in leased] == [older]
+    await outbox.mark_published(owner, leased)
+    assert await lease(owner) == []  # a command holds its tenant until it is handled
     await inbox.mark_handled(owner, older)
-    assert [c.id for c in await claim(owner)] == [newer]
+    assert [c.id for c in await lease(owner)] == [newer]
 
 
 @pytest.mark.parametrize("settled", ["parked", "archived", "superseded"])
@@ -72,7 +72,7 @@ async def test_a_message_that_gave_up_blocks_nobody(owner: asyncpg.Connection, s
     older = await a_command(owner, tenant, 1)
     newer = await a_command(owner, tenant, 2)
     await owner.execute("UPDATE shared.messages SET status = $2 WHERE id = $1", older, settled)
-    assert [c.id for c in await claim(owner)] == [newer]
+    assert [c.id for c in await lease(owner)] == [newer]
 
 
 async def test_a_published_event_blocks_nobody(owner: asyncpg.Connection) -> None:
@@ -82,10 +82,10 @@ async def test_a_published_event_blocks_nobody(owner: asyncpg.Connection) -> Non
     )
     await outbox.append(owner, [event])
     newer = await a_command(owner, tenant, 2)
-    claims = await claim(owner)
-    assert [c.id for c in claims] == [event.id]
-    await outbox.mark_published(owner, claims)
-    assert [c.id for c in await claim(owner)] == [newer]
+    leased = await lease(owner)
+    assert [c.id for c in leased] == [event.id]
+    await outbox.mark_published(owner, leased)
+    assert [c.id for c in await lease(owner)] == [newer]
 
 
 async def test_signups_go_before_bulk_work(owner: asyncpg.Connection) -> None:
@@ -94,9 +94,9 @@ async def test_signups_go_before_bulk_work(owner: asyncpg.Connection) -> None:
     for message_id in bulk:  # `a_tenant` clears the ledger
         await outbox.append(owner, [envelope.message(Migrate(tenant_id=message_id, revision="r"))])
     await outbox.append(owner, [urgent])
-    claims = await claim(owner, in_flight=2)
-    assert claims[0].id == urgent.id
-    assert len(claims) == 2
+    leased = await lease(owner, in_flight=2)
+    assert leased[0].id == urgent.id
+    assert len(leased) == 2
 
 
 async def test_no_more_commands_are_in_flight_than_allowed_and_events_go_on(
@@ -107,39 +107,39 @@ async def test_no_more_commands_are_in_flight_than_allowed_and_events_go_on(
         await a_command(owner, tenant, 1)
     event = message(Requested(tenant_id=tenants[0].id, slug="t0", name="t"))
     await outbox.append(owner, [event])
-    claims = await claim(owner, in_flight=2)
-    assert sorted(c.kind for c in claims) == ["command", "command", "event"]
-    await outbox.mark_published(owner, claims)
-    assert await claim(owner, in_flight=2) == []
+    leased = await lease(owner, in_flight=2)
+    assert sorted(c.kind for c in leased) == ["command", "command", "event"]
+    await outbox.mark_published(owner, leased)
+    assert await lease(owner, in_flight=2) == []
 
 
 async def test_a_mark_that_comes_after_a_retry_was_scheduled_changes_nothing(
     owner: asyncpg.Connection,
 ) -> None:
     message_id = await a_command(owner, await a_tenant(owner), 1)
-    claims = await claim(owner)
+    leased = await lease(owner)
     await inbox.retry(owner, message_id, Failure("X", "x"), delay=0)  # delivered, failed, before the mark
-    await outbox.mark_published(owner, claims)
+    await outbox.mark_published(owner, leased)
     assert await status(owner, message_id) == "pending"
-    assert [c.id for c in await claim(owner)] == [message_id]
+    assert [c.id for c in await lease(owner)] == [message_id]
 
 
 async def test_a_delivery_may_overtake_the_mark(owner: asyncpg.Connection) -> None:
     message_id = await a_command(owner, await a_tenant(owner), 1)
-    claims = await claim(owner)
+    leased = await lease(owner)
     await inbox.mark_handled(owner, message_id)
-    await outbox.mark_published(owner, claims)
+    await outbox.mark_published(owner, leased)
     assert await status(owner, message_id) == "handled"
 
 
 async def test_a_delivery_proves_that_it_was_published(owner: asyncpg.Connection) -> None:
     message_id = await a_command(owner, await a_tenant(owner), 1)
-    claims = await claim(owner)
+    leased = await lease(owner)
     await inbox.begin_attempt(owner, message_id)
     row = await one(owner, "SELECT status, published_at, leased_until FROM shared.messages")
     assert (row["status"], row["leased_until"]) == ("published", None)
     assert row["published_at"] is not None
-    await outbox.mark_unpublished(owner, claims[0], error="timed out", delay=0)
+    await outbox.mark_unpublished(owner, leased[0], error="timed out", delay=0)
     assert await status(owner, message_id) == "published"
 
 
@@ -149,15 +149,15 @@ async def test_nobody_waits_for_a_message_that_is_worked_on(
     """Its work may take as long as a migration does, and has its row locked."""
     bakery, florist = await a_tenant(owner), await a_tenant(owner, "florist")
     working, other = await a_command(owner, bakery, 1), await a_command(owner, florist, 1)
-    claims = await claim(owner)
-    assert {each.id for each in claims} == {working, other}
+    leased = await lease(owner)
+    assert {each.id for each in leased} == {working, other}
     worker = await asyncpg.connect(config.require("owner_database_url"))
     await owner.execute("SET lock_timeout = '2s'")
     async with worker.transaction():
         assert await inbox.lock_open(worker, working) is not None
-        await outbox.mark_published(owner, claims)
+        await outbox.mark_published(owner, leased)
         assert (await status(owner, working), await status(owner, other)) == ("pending", "published")
-        held = next(each for each in claims if each.id == working)
+        held = next(each for each in leased if each.id == working)
         await outbox.mark_unpublished(owner, held, error="timed out", delay=0)
         await owner.execute("UPDATE shared.messages SET published_at = '-infinity' WHERE id = $1", other)
         await inbox.mark_handled(worker, working)
@@ -172,14 +172,14 @@ async def test_nobody_waits_for_a_message_that_is_worked_on(
 async def test_a_mark_waits_for_another_relay_that_looks_at_its_rows(
     config: Settings, owner: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A claim keeps the locks of rows that it has looked at and left, for as long as it takes to commit."""
+    """A lease keeps the locks of rows that it has looked at and left, for as long as it takes to commit."""
     monkeypatch.setattr(outbox, "_MARK_LOCK_TIMEOUT", 20_000)  # this machine may be slow
     message_id = await a_command(owner, await a_tenant(owner), 1)
-    claims = await claim(owner)
+    leased = await lease(owner)
     other = await asyncpg.connect(config.require("owner_database_url"))
     async with other.transaction():
         await other.execute("SELECT FROM shared.messages FOR UPDATE SKIP LOCKED")
-        marking = asyncio.create_task(outbox.mark_published(owner, claims))
+        marking = asyncio.create_task(outbox.mark_published(owner, leased))
 
         async def waits() -> bool:
             return bool(await other.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))
@@ -192,21 +192,21 @@ async def test_a_mark_waits_for_another_relay_that_looks_at_its_rows(
 
 async def test_what_did_not_reach_the_broker_is_put_off(owner: asyncpg.Connection) -> None:
     message_id = await a_command(owner, await a_tenant(owner), 1)
-    (claimed,) = await claim(owner)
-    await outbox.mark_unpublished(owner, claimed, error="nacked", delay=60)
+    (leased,) = await lease(owner)
+    await outbox.mark_unpublished(owner, leased, error="nacked", delay=60)
     row = await one(owner, "SELECT *, leased_until > now() AS later FROM shared.messages")
     assert (row["status"], row["later"], row["last_error"]) == ("pending", True, "nacked")
-    assert await claim(owner) == []
+    assert await lease(owner) == []
     assert 50 < (await outbox.next_due(owner, looked=1) or 0) <= 60
     await owner.execute("UPDATE shared.messages SET leased_until = now()")
-    assert [each.id for each in await claim(owner)] == [message_id]
+    assert [each.id for each in await lease(owner)] == [message_id]
 
 
 async def test_what_reached_the_broker_after_all_is_welcome(owner: asyncpg.Connection) -> None:
     """Only its confirm did not come; it does not wait for the next publication."""
     message_id = await a_command(owner, await a_tenant(owner), 1)
-    (claimed,) = await claim(owner)
-    await outbox.mark_unpublished(owner, claimed, error="no confirm in time", delay=60)
+    (leased,) = await lease(owner)
+    await outbox.mark_unpublished(owner, leased, error="no confirm in time", delay=60)
     assert await inbox.begin_attempt(owner, message_id) is not None
     assert await status(owner, message_id) == "published"
 
@@ -227,12 +227,12 @@ async def test_the_next_look_is_at_the_first_time_to_come(owner: asyncpg.Connect
 
 async def test_a_command_that_nobody_holds_is_published_again(owner: asyncpg.Connection) -> None:
     message_id = await a_command(owner, await a_tenant(owner), 1)
-    await outbox.mark_published(owner, await claim(owner))
+    await outbox.mark_published(owner, await lease(owner))
     assert await outbox.republish(owner, older_than=60, held=0) == 0  # too soon
     await owner.execute("UPDATE shared.messages SET published_at = now() - interval '2 minutes'")
     assert await outbox.republish(owner, older_than=60, held=1) == 0  # the broker still has it
     assert await outbox.republish(owner, older_than=60, held=0) == 1
-    assert [c.id for c in await claim(owner)] == [message_id]
+    assert [c.id for c in await lease(owner)] == [message_id]
 
 
 async def test_an_attempt_that_never_began_is_given_back(owner: asyncpg.Connection) -> None:

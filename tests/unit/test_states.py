@@ -81,8 +81,8 @@ MOVES: dict[str, tuple[Callable[[Connection], Awaitable[object]], MessageStatus,
     "archive": (lambda c: acts.archive(c, ID), "archived", {"parked"}, set()),
     "restore": (lambda c: acts.restore(c, ID), "parked", {"archived"}, set()),
     "give_way": (lambda c: acts.give_way(c, ID), "archived", {"parked", "archived"}, set()),
-    "claim": (
-        lambda c: outbox.claim(c, limit=1, lease=1, in_flight=1),
+    "lease": (
+        lambda c: outbox.lease(c, limit=1, seconds=1, in_flight=1),
         "published",
         {"pending", "published"},  # published ones are counted
         {"pending"},
