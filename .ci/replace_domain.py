@@ -21,7 +21,10 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
 CACHES = ("uv", "asyncapi", "npm")
-SUITE = "tests/unit tests/integration tests/domain"
+SUITE = (
+    "tests/unit tests/integration tests/domain"
+    " tests/e2e/test_run.py::test_the_applications_first_row_is_there_and_a_line_lists_it"
+)
 BOUND = 1500.0
 """Seconds that one command may take."""
 
@@ -75,7 +78,7 @@ def inside() -> int:
 
 @contextmanager
 def database() -> Iterator[dict[str, str]]:
-    """A bootstrapped PostgreSQL server of our own; gives the environment of whoever migrates it."""
+    """Run a bootstrapped PostgreSQL server for this step alone; give the environment to migrate with."""
     from db.bootstrap import bootstrap
     from db.local.servers.postgres import PostgresServer
 

@@ -119,7 +119,7 @@ class Deliveries:
         """
         parsed = _parsed(message_id)
         async with self._pool.acquire() as connection, connection.transaction():
-            if parsed is not None and await intake.sent_again(connection, parsed):
+            if parsed is not None and await intake.is_sent_again(connection, parsed):
                 return parsed
             return await intake.admit(connection, envelope.signup(body))
 

@@ -129,7 +129,7 @@ def answer(
     return Response(details, status_code=kind.status, media_type=MEDIA_TYPE, headers=headers)
 
 
-# Errors of the driver that no code of ours has handled.
+# The driver's errors that nothing handled before.
 _BY_DRIVER: Final[tuple[tuple[tuple[type[Exception], ...], ProblemKind], ...]] = (
     ((asyncpg.InvalidCachedStatementError,), "unavailable"),
     ((asyncpg.DataError,), "validation"),

@@ -65,7 +65,7 @@ class Signup(Command, frozen=True):
 
 
 class Requested(Event, frozen=True):
-    """A sign-up was accepted; provisioning follows. ``source`` and ``source_id`` are of one from outside."""
+    """A sign-up was accepted; provisioning follows. ``source`` and ``source_id`` name a sign-up from outside."""
 
     type: ClassVar[str] = "tenant.requested"
     tenant_id: UUID
@@ -76,7 +76,7 @@ class Requested(Event, frozen=True):
 
 
 class Rejected(Event, frozen=True):
-    """A sign-up from outside was refused; ``source`` and ``source_id`` say which."""
+    """A sign-up from outside was refused; ``source`` and ``source_id`` name it."""
 
     type: ClassVar[str] = "tenant.rejected"
     reason: str

@@ -15,7 +15,7 @@ from db.session.connection import Connection
 _ANSWERS: Final = [Requested.type, Rejected.type]
 
 
-async def sent_again(connection: Connection, message_id: UUID) -> bool:
+async def is_sent_again(connection: Connection, message_id: UUID) -> bool:
     """Return True if this is the id of a sign-up in the ledger, delivered for a retry or a replay."""
     return bool(
         await connection.fetchval(
@@ -91,7 +91,7 @@ async def settle(connection: Connection, message_id: UUID, event: SignupEvent) -
     return True
 
 
-async def belongs_to(connection: Connection, message_id: UUID, tenant_id: UUID) -> None:
+async def set_tenant(connection: Connection, message_id: UUID, tenant_id: UUID) -> None:
     """Record the tenant that a sign-up has made."""
     await connection.execute("UPDATE shared.messages SET tenant_id = $2 WHERE id = $1", message_id, tenant_id)
 

@@ -50,7 +50,9 @@ FUNCTIONS: Final = (
         "an injected expression runs whole statements",
         "ts_stat|ts_rewrite",
     ),
-    Item("pg_notify", "one tenant sends notifications, with text, to whoever listens", "pg_notify"),
+    Item(
+        "pg_notify", "one tenant sends notifications, with text, to every session that listens", "pg_notify"
+    ),
     Item(
         "advisory locks",
         "one tenant takes the lock of another's migration, and blocks it for ever",
@@ -105,7 +107,7 @@ WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.proname ~ ('^(' || $1 ||
 """
 
 TEMP: Final = "temporary tables"
-TEMP_ALLOWS: Final = "a temporary table shadows a tenant's table for whoever uses the connection next"
+TEMP_ALLOWS: Final = "a temporary table shadows a tenant's table for the next user of the connection"
 PUBLIC_SCHEMA: Final = "the schema public"
 PUBLIC_SCHEMA_ALLOWS: Final = "objects of one tenant where every other tenant can reach them"
 LANGUAGES: Final = "trusted languages"

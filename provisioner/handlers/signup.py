@@ -57,7 +57,7 @@ async def _accept(connection: Connection, job: Job[SignupEvent]) -> None:
     )
     origin = Origin(job.entry.id, event.source, event.id)
     made = await sign_up(connection, wanted, By("provisioner", str(job.entry.id)), origin=origin)
-    await intake.belongs_to(connection, job.entry.id, made.tenant.id)
+    await intake.set_tenant(connection, job.entry.id, made.tenant.id)
     log.info("signed up", tenant=made.tenant.slug, source=event.source)
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from db.local.processes.waiting import free_port, wait_until
 from db.local.run.environment import read_configuration
+from db.local.run.signup import FIRST_ROW
 from db.local.servers.installation import HIDE
 from tests.running import ADDRESSES, PROJECT, Run, alive, asked, listed, pasted, running
 
@@ -63,6 +64,13 @@ def test_the_terminal_shows_progress_and_lines_to_paste(run: Run) -> None:
     assert "tenant bakery: active" in run.told
     assert pasted(run, "List ")["items"]
     assert pasted(run, "Sign another tenant up:")["slug"] == "florist"
+
+
+def test_the_applications_first_row_is_there_and_a_line_lists_it(run: Run) -> None:
+    path, row = FIRST_ROW or ("/roles", {"role_name": "ADMIN_MASTER"})
+    run.until_up()
+    items = pasted(run, f"List {path} of bakery:")["items"]
+    assert row.items() <= items[0].items()
 
 
 def test_the_operators_token_is_taken_by_the_api(run: Run) -> None:
