@@ -13,7 +13,7 @@ from typing import Final, Literal
 MessageKind = Literal["command", "event"]
 MessageStatus = Literal["pending", "published", "handled", "parked", "archived", "superseded"]
 
-COMMANDS: Final[dict[MessageStatus, frozenset[MessageStatus]]] = {
+OF_COMMANDS: Final[dict[MessageStatus, frozenset[MessageStatus]]] = {
     "pending": frozenset({"published", "handled", "parked", "superseded"}),
     # Pending again for a retry, or because the broker has lost it.
     "published": frozenset({"pending", "handled", "parked", "superseded"}),
@@ -22,11 +22,11 @@ COMMANDS: Final[dict[MessageStatus, frozenset[MessageStatus]]] = {
     "archived": frozenset({"pending", "parked"}),
     "superseded": frozenset(),
 }
-EVENTS: Final[dict[MessageStatus, frozenset[MessageStatus]]] = {
+OF_EVENTS: Final[dict[MessageStatus, frozenset[MessageStatus]]] = {
     "pending": frozenset({"published"}),
     "published": frozenset({"pending"}),
 }
-_TABLES: Final = {"command": COMMANDS, "event": EVENTS}
+_TABLES: Final = {"command": OF_COMMANDS, "event": OF_EVENTS}
 
 
 def before(status: MessageStatus, kind: MessageKind = "command") -> frozenset[MessageStatus]:
@@ -38,7 +38,9 @@ IN_FLIGHT: Final = before("handled")
 """States of open commands: those that an attempt can bring to an end."""
 STOPPED: Final[frozenset[MessageStatus]] = before("archived") | {"archived"}
 """States of commands that wait for an operator, or that one has put away."""
-FINISHED: Final = frozenset(after for open_ in IN_FLIGHT for after in COMMANDS[open_]) - IN_FLIGHT - STOPPED
+FINISHED: Final = (
+    frozenset(after for open_ in IN_FLIGHT for after in OF_COMMANDS[open_]) - IN_FLIGHT - STOPPED
+)
 """States of commands that nothing more is to be done about."""
 
 

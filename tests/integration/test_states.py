@@ -11,7 +11,7 @@ from db.control import messages
 from db.errors import WrongStateError
 from db.ledger import inbox
 from db.ledger.inbox import Failure
-from db.ledger.states import COMMANDS, MessageStatus
+from db.ledger.states import OF_COMMANDS, MessageStatus
 from tests.support import signed_up
 
 BY = By("test", None, "because")
@@ -46,7 +46,7 @@ async def test_an_act_moves_a_command_from_the_states_that_the_table_names_only(
     message_id = await owner.fetchval("SELECT id FROM shared.messages WHERE kind = 'command'")
     to, do = ACTS[act]
     moved = set()
-    for before in COMMANDS:
+    for before in OF_COMMANDS:
         await owner.execute("UPDATE shared.messages SET status = $2 WHERE id = $1", message_id, before)
         try:
             async with owner.transaction():
@@ -56,9 +56,9 @@ async def test_an_act_moves_a_command_from_the_states_that_the_table_names_only(
         after = await owner.fetchval("SELECT status FROM shared.messages WHERE id = $1", message_id)
         assert after in {before, to}, (before, after)
         if after != before:
-            assert after in COMMANDS[before], (before, after)
+            assert after in OF_COMMANDS[before], (before, after)
             moved.add(before)
-    meant = {before for before, follow in COMMANDS.items() if to in follow}
+    meant = {before for before, follow in OF_COMMANDS.items() if to in follow}
     if to == "pending" and act not in ONLY_FROM:
         meant = {"published"}
     assert moved == meant & ONLY_FROM.get(act, meant)

@@ -13,7 +13,7 @@ import pytest
 
 from db.ledger import acts, inbox, intake, outbox, states
 from db.ledger.inbox import Failure
-from db.ledger.states import COMMANDS, EVENTS, MessageStatus, before
+from db.ledger.states import OF_COMMANDS, OF_EVENTS, MessageStatus, before
 from db.session.connection import Connection
 from db.tenants.states import TRANSITIONS, TenantStatus
 
@@ -49,9 +49,9 @@ def asked(text: str, kind: str) -> set[str]:
 
 
 def test_every_state_of_a_command_has_its_line() -> None:
-    assert set(COMMANDS) == set(get_args(MessageStatus))
-    assert {after for follow in COMMANDS.values() for after in follow} <= set(COMMANDS)
-    assert {after for follow in EVENTS.values() for after in follow} <= set(EVENTS)
+    assert set(OF_COMMANDS) == set(get_args(MessageStatus))
+    assert {after for follow in OF_COMMANDS.values() for after in follow} <= set(OF_COMMANDS)
+    assert {after for follow in OF_EVENTS.values() for after in follow} <= set(OF_EVENTS)
 
 
 def test_every_state_of_a_tenant_has_its_line() -> None:
@@ -59,14 +59,14 @@ def test_every_state_of_a_tenant_has_its_line() -> None:
 
 
 def test_nothing_follows_on_superseded() -> None:
-    assert COMMANDS["superseded"] == frozenset()
+    assert OF_COMMANDS["superseded"] == frozenset()
 
 
 def test_a_command_is_open_stopped_or_finished() -> None:
     assert {"pending", "published"} == states.IN_FLIGHT
     assert {"parked", "archived"} == states.STOPPED
     assert {"handled", "superseded"} == states.FINISHED
-    assert set(COMMANDS) == states.IN_FLIGHT | states.STOPPED | states.FINISHED
+    assert set(OF_COMMANDS) == states.IN_FLIGHT | states.STOPPED | states.FINISHED
 
 
 OPEN = {"pending", "published"}
@@ -128,7 +128,7 @@ async def test_what_is_swept_is_finished() -> None:
 async def test_what_can_still_come_is_all_that_is_not_finished() -> None:
     written = Written()
     await inbox.has_open_or_replayable(cast("Connection", written), ID, "tenant.provision")
-    assert asked(written.texts[0], "command") == set(COMMANDS) - states.FINISHED
+    assert asked(written.texts[0], "command") == set(OF_COMMANDS) - states.FINISHED
 
 
 def test_lists_of_states_stand_beside_the_table_only() -> None:
