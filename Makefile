@@ -8,7 +8,8 @@ BIN := .venv/bin
 UV := $(CACHE)/uv/bin/uv
 STAMP := .venv/.locked
 SPECS := $(CACHE)/asyncapi/node_modules/@asyncapi/specs
-SUITE := tests/unit tests/integration tests/domain tests/faults tests/e2e
+# The slowest first, so that no worker is left alone with one of them in the end.
+SUITE := tests/e2e tests/faults tests/domain tests/integration tests/unit
 
 # uv follows the user's own settings first, then the index that pip is configured with.
 WITH_INDEX = index="$${UV_DEFAULT_INDEX:-$${UV_INDEX_URL:-$${PIP_INDEX_URL:-$$(cat $(CACHE)/uv/index)}}}"; \
