@@ -109,7 +109,7 @@ def test_a_secret_in_a_processes_output_would_be_noticed(tmp_path: Path) -> None
 async def test_a_forged_command_changes_no_tenant(
     consumer: Deliveries, owner: asyncpg.Connection, tenant: Tenant
 ) -> None:
-    """A delivered command is an id only; what to do is read from the ledger."""
+    """A delivered command is an id only; its work is read from the ledger."""
 
     async def state() -> list[tuple[object, ...]]:
         tenants = await owner.fetch("SELECT id, status, version, revision FROM shared.tenants ORDER BY id")
