@@ -12,7 +12,9 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import asyncpg
 import msgspec
 import pytest
+from argon2 import PasswordHasher
 
+from api.tenant import passwords
 from db import bootstrap
 from db.local.servers.debian import unpack_rabbitmq
 from db.local.servers.postgres import PostgresServer
@@ -50,6 +52,17 @@ def no_secret_in_what_is_written(tmp_path_factory: pytest.TempPathFactory) -> It
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cheap_hashes() -> Iterator[None]:
+    """Hash passwords with argon2id's least memory in this process, since each takes a fifth of a second else.
+
+    Other processes hash as a deployment does, and `test_passwords` holds what that is.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passwords, "HASHER", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+        yield
+
+
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Search the output that pytest captured of each test for secrets."""
     for _, text in report.sections:
@@ -62,7 +75,12 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServe
     home = tmp_path_factory.mktemp("postgres")
     server = PostgresServer(
         home,
-        settings={"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"},
+        settings={
+            "fsync": "off",
+            "synchronous_commit": "off",
+            "full_page_writes": "off",
+            "autovacuum": "off",
+        },
         log=leaks.output("postgres"),
     )
     server.start()
@@ -86,7 +104,7 @@ async def superuser_url(postgres: PostgresServer, template: bootstrap.Bootstrapp
     """Yield a superuser's address of a fresh clone of the template."""
     name = f"test_{next(_numbers)}"
     server = await asyncpg.connect(postgres.superuser_url)
-    await server.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    await server.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY FILE_COPY")
     url = postgres.superuser_url.rpartition("/")[0] + f"/{name}"
     clone = await asyncpg.connect(url)
     await bootstrap.prepare_database(clone, harden=False)  # the clone has the template's rights on functions

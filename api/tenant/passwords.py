@@ -1,6 +1,6 @@
 """Passwords: hashed and checked with argon2id in threads, off the event loop.
 
-The parameters are argon2-cffi's defaults (RFC 9106, low-memory).
+The parameters are the second recommended option of RFC 9106, section 4.
 """
 
 import asyncio
@@ -9,17 +9,19 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Final
 
+import argon2
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-_HASHER: Final = PasswordHasher()
+PARAMETERS: Final = argon2.profiles.RFC_9106_LOW_MEMORY
+HASHER: Final = PasswordHasher.from_parameters(PARAMETERS)
 _THREADS: Final = ThreadPoolExecutor(max_workers=4, thread_name_prefix="argon2")
 """Few, because each hash takes 64 MB while it is computed."""
 
 
 async def hashed(password: str) -> str:
     """Return the argon2id hash of a password."""
-    return await asyncio.get_running_loop().run_in_executor(_THREADS, _HASHER.hash, password)
+    return await asyncio.get_running_loop().run_in_executor(_THREADS, HASHER.hash, password)
 
 
 async def matches(password: str, known: str | None) -> bool:
@@ -34,7 +36,7 @@ async def matches(password: str, known: str | None) -> bool:
 
 def _matches(password: str, known: str | None) -> bool:
     try:
-        _HASHER.verify(known or _nobodys(), password)
+        HASHER.verify(known or _nobodys(), password)
     except (VerificationError, InvalidHashError):
         return False
     return known is not None
@@ -42,4 +44,4 @@ def _matches(password: str, known: str | None) -> bool:
 
 @cache
 def _nobodys() -> str:
-    return _HASHER.hash(secrets.token_hex(16))
+    return HASHER.hash(secrets.token_hex(16))
