@@ -1,10 +1,12 @@
 """Fixtures of the integration tests."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import asyncpg
 import pytest
+from argon2 import PasswordHasher
 
+from api.tenant import passwords
 from db.migrations.lineage import lineage
 from db.session.tenancy import Database
 from db.settings import Settings
@@ -79,3 +81,12 @@ async def several(config: Settings) -> AsyncIterator[Database]:
     database = await Database.connect(config.require("database_url"), size=3, acquire_timeout=30)
     yield database
     await database.close()
+
+
+@pytest.fixture
+def slow_hashes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Hash as a deployment does, the dummy for unknown e-mails too."""
+    monkeypatch.setattr(passwords, "HASHER", PasswordHasher.from_parameters(passwords.PARAMETERS))
+    passwords._nobodys.cache_clear()
+    yield
+    passwords._nobodys.cache_clear()

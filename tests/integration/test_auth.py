@@ -2,16 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
 from statistics import median
 
 import asyncpg
 import httpx
 import pytest
-from argon2 import PasswordHasher
 from msgspec.structs import replace
 
-from api.tenant import passwords
 from db.settings import Settings
 from db.tenants import tokens
 from tests.people import ADMIN, EMAIL, PASSWORD, Person, hire, log_in, permission_id, role_id
@@ -65,15 +62,6 @@ async def test_every_way_to_fail_gets_the_same_answer(api: Client, staffed: Tena
     for answer in answers:
         problem(answer, 401, "invalid-credentials")
     assert all(kind_only(answer) == kind_only(answers[0]) for answer in answers)
-
-
-@pytest.fixture
-def slow_hashes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Hash as a deployment does, the dummy for unknown e-mails too."""
-    monkeypatch.setattr(passwords, "HASHER", PasswordHasher.from_parameters(passwords.PARAMETERS))
-    passwords._nobodys.cache_clear()
-    yield
-    passwords._nobodys.cache_clear()
 
 
 @pytest.mark.usefixtures("slow_hashes")
