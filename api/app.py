@@ -83,7 +83,7 @@ def create_app(config: Settings | None = None) -> Litestar:
     logs.configure(config.log_format, config.log_level)
     tenant_lineage = lineage("tenant", config.alembic_config)
     limits = Limits(config)
-    app = Litestar(
+    return documents.DocumentedApp(
         route_handlers=[*HOUSE, *CONTROLLERS, *CONTROL_CENTER, *ABOUT_ITSELF],
         middleware=[
             metrics.Stopwatch(),
@@ -108,8 +108,6 @@ def create_app(config: Settings | None = None) -> Litestar:
         debug=False,
         logging_config=None,
     )
-    documents.document(app)
-    return app
 
 
 @asynccontextmanager

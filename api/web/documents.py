@@ -1,5 +1,6 @@
 """The OpenAPI document: adds to Litestar's own the token and the problems of each operation."""
 
+from collections.abc import Iterable
 from typing import Final
 
 from litestar import Litestar, Router, get
@@ -8,6 +9,7 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import ScalarRenderPlugin, SwaggerRenderPlugin
 from litestar.openapi.spec import (
     Components,
+    OpenAPI,
     OpenAPIMediaType,
     OpenAPIResponse,
     Operation,
@@ -18,8 +20,9 @@ from litestar.openapi.spec import (
 )
 from litestar.openapi.spec.enums import OpenAPIType
 from litestar.params import FromPath
-from litestar.routes import HTTPRoute
+from litestar.routes import BaseRoute, HTTPRoute
 
+from api.gate.caller import ApiRequest
 from api.gate.rules import OPT, Rule, public
 from api.web import problems
 from api.web.problems import KINDS, ProblemType
@@ -71,7 +74,13 @@ def config(version: str) -> OpenAPIConfig:
         title="Tenantry",
         version=version,
         description="Tenants with a PostgreSQL schema each, provisioned by messages.",
-        openapi_router=Router("/schema", route_handlers=[], opt=public(), include_in_schema=False),
+        openapi_router=Router(
+            "/schema",
+            route_handlers=[],
+            opt=public(),
+            include_in_schema=False,
+            before_request=_complete,
+        ),
         render_plugins=[ScalarRenderPlugin(path="/scalar"), SwaggerRenderPlugin(path="/swagger")],
         components=Components(
             security_schemes={"token": SecurityScheme(type="http", scheme="bearer")},
@@ -88,11 +97,26 @@ async def describe_problem(name: FromPath[str]) -> ProblemType:
     return kind
 
 
-def document(app: Litestar) -> None:
-    """Add to every operation the problems that it can answer with, and the token that it needs."""
-    openapi = app.openapi_schema
-    openapi.components.schemas[_SCHEMA_NAME] = _schema()
-    for route in app.routes:
+class DocumentedApp(Litestar):
+    """An application whose document says of every operation which problems and token belong to it."""
+
+    @property
+    def openapi_schema(self) -> OpenAPI:
+        """The document. It is made when first asked for: that takes as long as all else of the start."""
+        openapi = super().openapi_schema
+        if _SCHEMA_NAME not in openapi.components.schemas:
+            openapi.components.schemas[_SCHEMA_NAME] = _schema()
+            _document_all(openapi, self.routes)
+        return openapi
+
+
+def _complete(request: ApiRequest) -> None:
+    """Complete the document before a viewer reads it: viewers ask Litestar's plugin, not the application."""
+    _ = request.app.openapi_schema
+
+
+def _document_all(openapi: OpenAPI, routes: Iterable[BaseRoute]) -> None:
+    for route in routes:
         if not isinstance(route, HTTPRoute):
             continue
         item = (openapi.paths or {}).get(route.path_format or "/")
