@@ -51,9 +51,8 @@ class Deliveries:
             DatabaseAwayError: nothing was decided; the message must be delivered again.
         """
         with _away():
-            known = await self._known(message_id)
+            known = await self._known(message_id, body)
             if known is None:
-                await self._park_unknown(message_id, body)
                 return
             async with self._alone(known) as connection:
                 if connection is not None:
@@ -66,11 +65,7 @@ class Deliveries:
             DatabaseAwayError: nothing was decided; the message must be delivered again.
         """
         with _away():
-            try:
-                admitted = await self._admit(message_id, body)
-            except ContractError as error:
-                await self._park_unknown(message_id, body, failures.failure(error))
-                return
+            admitted = await self._admitted(message_id, body)
             if admitted is None:
                 return
             async with self._alone(admitted) as connection:
@@ -84,9 +79,8 @@ class Deliveries:
             DatabaseAwayError: nothing was decided; the message must be delivered again.
         """
         with _away():
-            known = await self._known(message_id)
+            known = await self._known(message_id, body)
             if known is None:
-                await self._park_unknown(message_id, body)
                 return
             async with self._alone(known) as connection:
                 if connection is not None:
@@ -104,30 +98,35 @@ class Deliveries:
             else:
                 return
 
-    async def _known(self, message_id: str | None) -> UUID | None:
+    async def _known(self, message_id: str | None, body: bytes) -> UUID | None:
+        """Return the id of the message's ledger row, or park the message and return None."""
         parsed = _parsed(message_id)
-        if parsed is None:
-            return None
-        async with self._pool.acquire() as connection:
-            return parsed if await inbox.is_known(connection, parsed) else None
+        if parsed is not None:
+            async with self._pool.acquire() as connection:
+                if await inbox.is_known(connection, parsed):
+                    return parsed
+        await self._park_unknown(
+            message_id, body, Failure(UNKNOWN, f"no command {message_id!r} in the ledger")
+        )
+        return None
 
-    async def _admit(self, message_id: str | None, body: bytes) -> UUID | None:
+    async def _admitted(self, message_id: str | None, body: bytes) -> UUID | None:
         """Return the id of a sign-up's ledger row, new or existing, or None if nobody has to work on it.
 
-        Raises:
-            ContractError: the message is not a sign-up.
+        A message that is not a sign-up is parked.
         """
         parsed = _parsed(message_id)
-        async with self._pool.acquire() as connection, connection.transaction():
-            if parsed is not None and await intake.is_sent_again(connection, parsed):
-                return parsed
-            return await intake.admit(connection, envelope.signup(body))
+        try:
+            async with self._pool.acquire() as connection, connection.transaction():
+                if parsed is not None and await intake.is_sent_again(connection, parsed):
+                    return parsed
+                return await intake.admit(connection, envelope.signup(body))
+        except ContractError as error:
+            await self._park_unknown(message_id, body, failures.failure(error))
+            return None
 
-    async def _park_unknown(
-        self, message_id: str | None, body: bytes, failure: Failure | None = None
-    ) -> None:
+    async def _park_unknown(self, message_id: str | None, body: bytes, failure: Failure) -> None:
         log.warning("unknown message parked", message_id=message_id, size=len(body))
-        failure = failure or Failure(UNKNOWN, f"no command {message_id!r} in the ledger")
         async with self._pool.acquire() as connection, connection.transaction():
             parked = await inbox.park_unknown(connection, body, failure)
             if parked is not None:

@@ -29,7 +29,7 @@ from db.tenants.states import GONE
 
 
 class LoginIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Credentials. The e-mail belongs to exactly one tenant, so no tenant is named."""
+    """LoginAccount. The e-mail belongs to exactly one tenant, so no tenant is named."""
 
     email: Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[^\x00]*$")]
     password: Annotated[str, Meta(min_length=1, max_length=256)]
@@ -52,8 +52,8 @@ class MeOut(msgspec.Struct, frozen=True):
     tenant: str
 
 
-class Account(msgspec.Struct, frozen=True):
-    """The account that a log-in is checked against. ``user_id`` is None for a waiting administrator."""
+class LoginAccount(msgspec.Struct, frozen=True):
+    """What a log-in is checked against. ``user_id`` is None for a waiting administrator."""
 
     user_id: int | None
     password_hash: str | None
@@ -145,7 +145,7 @@ async def _tenant_of(database: Database, email: str) -> Tenant | None:
     return None if tenant is None or tenant.status in GONE else tenant
 
 
-async def _account(database: Database, tenant: Tenant | None, email: str) -> Account | None:
+async def _account(database: Database, tenant: Tenant | None, email: str) -> LoginAccount | None:
     """Return the account of a user, or of an administrator who waits for provisioning; None if unknown.
 
     An unknown e-mail is looked up like a waiting administrator, so that it takes as many round trips.
@@ -156,13 +156,13 @@ async def _account(database: Database, tenant: Tenant | None, email: str) -> Acc
                 row = await transaction.fetchrow(_ACCOUNT, email=email)
         except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError):
             return None  # the schema is at a revision that this release does not know
-        return Account(*row.values()) if row else None
+        return LoginAccount(*row.values()) if row else None
     async with database.shared() as connection:
         waiting = await people.get_waiting_hash(connection, tenant.id if tenant else registry.NOBODY, email)
-    return Account(None, waiting, True) if waiting else None
+    return LoginAccount(None, waiting, True) if waiting else None
 
 
-async def _log_in(request: ApiRequest, tenant: Tenant, email: str, account: Account) -> LoginOut | None:
+async def _log_in(request: ApiRequest, tenant: Tenant, email: str, account: LoginAccount) -> LoginOut | None:
     """Make a log-in token and return it, or None if the account has changed since it was checked.
 
     A change is a new password or e-mail, or a deactivation. The user's row is locked until the token is
@@ -186,7 +186,7 @@ async def _log_in(request: ApiRequest, tenant: Tenant, email: str, account: Acco
     return LoginOut(token.text, tenant.slug, expires_at)
 
 
-async def _refused(request: ApiRequest, tenant: Tenant | None, account: Account | None) -> None:
+async def _refused(request: ApiRequest, tenant: Tenant | None, account: LoginAccount | None) -> None:
     """Record a failed log-in in the audit log, without the credentials that were sent."""
     async with request.auth.database.shared() as connection:
         await audit.record(

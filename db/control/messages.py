@@ -11,7 +11,7 @@ from db import audit
 from db.audit import By
 from db.errors import TenantryError, WrongStateError
 from db.ledger import acts, contracts, envelope, outbox
-from db.ledger.acts import Target
+from db.ledger.acts import MessageRow
 from db.ledger.contracts import UNKNOWN, ContractError, Signup
 from db.ledger.envelope import Message
 from db.session.connection import Connection
@@ -143,7 +143,7 @@ async def edit(connection: Connection, message_id: UUID, payload: dict[str, Any]
     return made.id
 
 
-async def _edited(connection: Connection, old: Target, type_: str, payload: dict[str, Any]) -> Message:
+async def _edited(connection: Connection, old: MessageRow, type_: str, payload: dict[str, Any]) -> Message:
     source, source_id = old.source, old.source_id
     if "specversion" in payload:
         if payload.get("type") != type_:

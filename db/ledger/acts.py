@@ -18,7 +18,7 @@ from db.ledger.states import (
 from db.session.connection import Connection
 
 
-class Target(msgspec.Struct, frozen=True, kw_only=True):
+class MessageRow(msgspec.Struct, frozen=True, kw_only=True):
     """A message that an operator acts on, with the columns that acts need."""
 
     id: UUID
@@ -32,20 +32,20 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     source_id: str | None
 
     @classmethod
-    def of(cls, row: Record) -> "Target":
+    def of(cls, row: Record) -> "MessageRow":
         return cls(**{name: row[name] for name in cls.__struct_fields__})
 
 
-_COLUMNS: Final = ", ".join(f"m.{name}" for name in Target.__struct_fields__)
+_COLUMNS: Final = ", ".join(f"m.{name}" for name in MessageRow.__struct_fields__)
 
 
-async def get(connection: Connection, message_id: UUID) -> Target | None:
+async def get(connection: Connection, message_id: UUID) -> MessageRow | None:
     """Return the message with this id, whatever its state, or None if there is no such message."""
     row = await connection.fetchrow(f"SELECT {_COLUMNS} FROM shared.messages m WHERE id = $1", message_id)
-    return Target.of(row) if row else None
+    return MessageRow.of(row) if row else None
 
 
-async def lock_replayable(connection: Connection, message_ids: Sequence[UUID]) -> list[Target]:
+async def lock_replayable(connection: Connection, message_ids: Sequence[UUID]) -> list[MessageRow]:
     """Return those of these messages that can be replayed, in order of their ids, and lock their rows.
 
     Args:
@@ -59,10 +59,10 @@ async def lock_replayable(connection: Connection, message_ids: Sequence[UUID]) -
         """,
         list(message_ids),
     )
-    return [Target.of(row) for row in rows]
+    return [MessageRow.of(row) for row in rows]
 
 
-async def lock_stopped(connection: Connection, message_id: UUID) -> Target | None:
+async def lock_stopped(connection: Connection, message_id: UUID) -> MessageRow | None:
     """Return a parked or archived command, and lock its row. Return None if the message is no such command.
 
     Args:
@@ -73,7 +73,7 @@ async def lock_stopped(connection: Connection, message_id: UUID) -> Target | Non
         f"SELECT {_COLUMNS} FROM shared.messages m WHERE id = $1 AND {IS_STOPPED} FOR NO KEY UPDATE",
         message_id,
     )
-    return Target.of(row) if row else None
+    return MessageRow.of(row) if row else None
 
 
 async def get_successor(connection: Connection, message_id: UUID, type_: str) -> UUID | None:
@@ -85,7 +85,7 @@ async def get_successor(connection: Connection, message_id: UUID, type_: str) ->
     )
 
 
-async def archive(connection: Connection, message_id: UUID) -> Target | None:
+async def archive(connection: Connection, message_id: UUID) -> MessageRow | None:
     """Archive a parked command. Return it as it is now, or None if the message is no such command."""
     row = await connection.fetchrow(
         f"""
@@ -94,10 +94,10 @@ async def archive(connection: Connection, message_id: UUID) -> Target | None:
         """,
         message_id,
     )
-    return Target.of(row) if row else None
+    return MessageRow.of(row) if row else None
 
 
-async def restore(connection: Connection, message_id: UUID) -> Target | None:
+async def restore(connection: Connection, message_id: UUID) -> MessageRow | None:
     """Park an archived command. Return it as it is now, or None if the message is no such command."""
     row = await connection.fetchrow(
         f"""
@@ -106,7 +106,7 @@ async def restore(connection: Connection, message_id: UUID) -> Target | None:
         """,
         message_id,
     )
-    return Target.of(row) if row else None
+    return MessageRow.of(row) if row else None
 
 
 async def give_way(connection: Connection, message_id: UUID) -> None:

@@ -36,7 +36,7 @@ class Request(msgspec.Struct, frozen=True):
         return Request(hashlib.sha256(secret).digest(), hmac.digest(secret, said, "sha256"))
 
 
-class Answer(msgspec.Struct, frozen=True):
+class FirstAnswer(msgspec.Struct, frozen=True):
     """The first answer to a request: the tenant that was signed up, and the id of the key that was shown."""
 
     tenant_id: UUID
@@ -61,7 +61,7 @@ async def remember(connection: Connection, request: Request, tenant_id: UUID, to
     )
 
 
-async def get(connection: Connection, request: Request) -> Answer | None:
+async def get(connection: Connection, request: Request) -> FirstAnswer | None:
     """Return the first answer to a request, or None if the request is new.
 
     Args:
@@ -79,10 +79,10 @@ async def get(connection: Connection, request: Request) -> Answer | None:
         return None
     if not hmac.compare_digest(row["body_hash"], request.body_hash):
         raise IdempotencyMismatchError("the key came with another body the first time")
-    return Answer(row["tenant_id"], row["token_id"])
+    return FirstAnswer(row["tenant_id"], row["token_id"])
 
 
-async def exchange(connection: Connection, request: Request, before: Answer) -> Token | None:
+async def exchange(connection: Connection, request: Request, before: FirstAnswer) -> Token | None:
     """Replace the key that was shown with a new one. Return None if the shown key was used or revoked."""
     if not await tokens.revoke_unused(connection, before.token_id):
         return None

@@ -14,6 +14,7 @@ import pytest
 from db.ledger import acts, inbox, intake, outbox, states
 from db.ledger.inbox import Failure
 from db.ledger.states import OF_COMMANDS, OF_EVENTS, MessageStatus, before
+from db.models import shared
 from db.session.connection import Connection
 from db.tenants.states import TRANSITIONS, TenantStatus
 
@@ -56,6 +57,11 @@ def test_every_state_of_a_command_has_its_line() -> None:
 
 def test_every_state_of_a_tenant_has_its_line() -> None:
     assert set(TRANSITIONS) == set(get_args(TenantStatus))
+
+
+def test_the_tables_admit_exactly_these_states() -> None:
+    assert set(shared.STATUSES) == set(get_args(TenantStatus))
+    assert set(shared.MESSAGE_STATUSES) == set(get_args(MessageStatus))
 
 
 def test_nothing_follows_on_superseded() -> None:
