@@ -139,7 +139,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int, Meta(ge=8, description="Attempts at a command before it is parked; at least 8.")
     ] = 8
     retry_base: Annotated[
-        float, Meta(gt=0, description="Seconds before a command's first retry; doubles.")
+        float,
+        Meta(
+            gt=0,
+            description="Most seconds before a command's first retry, at least half; they double with each.",
+        ),
     ] = 1.0
     retry_cap: Annotated[
         float, Meta(gt=0, description="Longest wait before a command's retry, in seconds.")

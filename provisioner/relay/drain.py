@@ -46,7 +46,7 @@ class Drain:
         self._more = True
         self._leased = 0
         self._unmarked = 0
-        """Claimed commands that the ledger does not count as in flight yet."""
+        """Leased commands that the ledger does not count as in flight yet."""
 
     async def run(self) -> int:
         """Publish until less than a batch is due, the broker is down or a lane fails.
