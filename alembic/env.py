@@ -1,7 +1,8 @@
-"""Alembic's environment: ``alembic [-x tenant=SLUG|shared|public] [-x dry_run=True] COMMAND``.
+"""Alembic's environment: ``alembic [-x tenant=SLUG|all|shared|public] [-x dry_run=True] [-x yes=True] COMMAND``.
 
-Without ``-x tenant`` an upgrade takes the shared lineage and then every tenant, a downgrade every
-tenant, and ``revision`` writes for the tenant lineage. See ``db/migrations/environment.py``.
+Without ``-x tenant`` an upgrade takes the shared lineage and then every tenant. A downgrade takes every tenant,
+prints its plan, and asks, or wants ``-x yes=True``. ``revision`` writes for the tenant lineage. See
+``db/migrations/environment.py``.
 """
 
 import asyncio
@@ -15,6 +16,4 @@ from db.migrations import environment
 if context.config.config_file_name:
     fileConfig(context.config.config_file_name, disable_existing_loggers=False)
 
-asyncio.run(
-    environment.run(context._proxy, context.get_x_argument(as_dictionary=True), settings.load)  # noqa: SLF001
-)
+asyncio.run(environment.run(context._proxy, context.get_x_argument(), settings.load))  # noqa: SLF001

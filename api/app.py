@@ -38,7 +38,7 @@ from api.web import bodies, documents, metrics, problems
 from api.web.asyncapi import asyncapi
 from api.web.health import HealthController
 from db import logs, settings
-from db.migrations.lineage import lineage
+from db.migrations.lineages import lineage
 from db.session.tenancy import Database
 from db.settings import Settings
 

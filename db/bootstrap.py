@@ -7,7 +7,7 @@ import msgspec
 
 from db.audit import By
 from db.control import tokens as control_tokens
-from db.migrations.lineage import lineage
+from db.migrations.lineages import lineage
 from db.migrations.run import upgrade_shared
 from db.names import literal, quoted
 from db.server import hardening, roles, version

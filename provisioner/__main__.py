@@ -12,7 +12,7 @@ import asyncpg
 import structlog
 
 from db import bootstrap, logs, settings
-from db.migrations.lineage import lineage
+from db.migrations.lineages import lineage
 from db.migrations.online import Online
 from db.server import version
 from db.session.connection import SESSION

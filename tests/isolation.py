@@ -10,9 +10,9 @@ import msgspec
 import uuid_utils.compat as uuid7
 from sqlalchemy import String, bindparam, func, insert, literal_column, select
 
-from db.migrations.lineage import lineage
+from db.migrations.lineages import lineage
 from db.migrations.render import render
-from db.migrations.run import record_revision, upgrade_schema
+from db.migrations.run import record_revision, run_script
 from db.models.access import Role, User
 from db.names import SchemaName, new_schema_name
 from db.server import roles
@@ -83,7 +83,7 @@ async def settle(owner: Connection, config: Settings, slugs: Sequence[str]) -> l
                 one.schema,
             )
             await roles.create_schema(owner, one.schema)
-            await upgrade_schema(owner, one.schema, script)
+            await run_script(owner, one.schema, script)
             await record_revision(owner, one.id, tenant_lineage, script.end)
             await owner.execute(
                 f"INSERT INTO {one.schema}.users (email, first_name, user_role_id)"

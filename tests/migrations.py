@@ -7,7 +7,7 @@ import asyncpg
 from msgspec.structs import replace
 
 from db.ledger.contracts import Migrate
-from db.migrations.lineage import lineage
+from db.migrations.lineages import lineage
 from db.migrations.online import Online
 from db.settings import PROJECT, Settings
 from db.tenants import registry
@@ -40,12 +40,13 @@ def upgrade_empty():
     op.execute("CREATE TABLE counted AS SELECT 0 AS users")
     op.execute("CREATE INDEX ix_users_first_name ON users (first_name)")
 """
-BROKEN = """
-online = True
-
+FAILING = """
 def upgrade():
     op.execute("SELECT no_such_function()")
-
+"""
+BROKEN = f"""
+online = True
+{FAILING}
 def upgrade_empty():
     pass
 """

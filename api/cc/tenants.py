@@ -20,7 +20,8 @@ from db.control import fleet, tenants
 from db.control.fleet import TenantFilter
 from db.errors import InvalidValueError
 from db.ledger.timeline import Step
-from db.migrations.lineage import Lineage, lineage
+from db.migrations.lineage import Lineage
+from db.migrations.lineages import lineage
 from db.names import Line
 from db.session.connection import Connection
 from db.settings import Settings

@@ -6,7 +6,7 @@ import msgspec
 from api.cli import shell
 from db import names
 from db.ledger import pause
-from db.migrations.lineage import lineage
+from db.migrations.lineages import lineage
 from db.migrations.run import current_revision
 from db.server import hardening, rights, version
 from db.session.connection import Connection

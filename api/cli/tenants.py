@@ -11,7 +11,8 @@ from api.cli import shell
 from db.control import fleet, tenants
 from db.control.fleet import TenantFilter
 from db.ledger.timeline import Step
-from db.migrations.lineage import UnknownRevisionError, lineage
+from db.migrations.lineage import UnknownRevisionError
+from db.migrations.lineages import lineage
 from db.session.connection import Connection
 from db.settings import Settings
 from db.tenants import signup

@@ -1,6 +1,6 @@
-"""Lineages: the two chains of Alembic revisions, ``shared`` and ``tenant``."""
+"""Lineages: the two trees of Alembic revisions, ``shared`` and ``tenant``, each with one head."""
 
-from functools import cache
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, Literal
 
@@ -8,7 +8,7 @@ from alembic.config import Config
 from alembic.script import Script, ScriptDirectory
 from alembic.util import CommandError
 
-from db.errors import InvalidValueError
+from db.errors import InvalidValueError, TenantryError
 
 LineageName = Literal["shared", "tenant"]
 ALIASES: Final = frozenset({"shared", "public"})
@@ -22,21 +22,46 @@ class UnknownRevisionError(InvalidValueError):
         super().__init__("revision", f"the {lineage} lineage has no revision {revision!r}")
 
 
+class LineageError(TenantryError):
+    """A lineage that this release must not run: the message names the revision and the reason."""
+
+
 class Lineage:
-    """A chain of revisions, oldest first.
+    """A tree of revisions with one head, oldest first. A merge joins branches again.
 
     Args:
         name: the lineage's name.
         config: Alembic's configuration file.
+
+    Raises:
+        LineageError: a revision cannot be read, or the lineage has not exactly one head.
     """
 
     def __init__(self, name: LineageName, config: Path) -> None:
         self.name: LineageName = name
-        self.script = ScriptDirectory.from_config(Config(config))
-        narrow(self.script, name)
-        newest_first = list(self.script.walk_revisions())
+        try:
+            self.script = ScriptDirectory.from_config(Config(config))
+            narrow(self.script, name)
+            newest_first = list(self.script.walk_revisions())
+            heads = self.script.get_heads()
+        except Exception as error:
+            raise LineageError(
+                f"the {name} lineage cannot be read: {type(error).__name__}: {error}"
+            ) from error
+        if len(heads) != 1:
+            found = ", ".join(sorted(heads)) or "none"
+            raise LineageError(
+                f"the {name} lineage has {len(heads)} heads ({found}): one is needed; join them with "
+                "alembic merge heads, or give one another down_revision"
+            )
         self.revisions: tuple[Script, ...] = tuple(reversed(newest_first))
         self._positions = {script.revision: at for at, script in enumerate(self.revisions)}
+        self._ancestors: dict[str, frozenset[str]] = {}
+        for script in self.revisions:
+            downs = script._normalized_down_revisions  # noqa: SLF001 - as Alembic reads down_revision
+            self._ancestors[script.revision] = frozenset({script.revision}).union(
+                *(self._ancestors[down] for down in downs)
+            )
 
     @property
     def head(self) -> str:
@@ -52,7 +77,7 @@ class Lineage:
         return revision in self._positions
 
     def position(self, revision: str) -> int:
-        """Return the index of ``revision`` in the chain, from 0.
+        """Return the index of ``revision`` in the lineage, from 0.
 
         Raises:
             UnknownRevisionError: the lineage does not have the revision.
@@ -61,6 +86,26 @@ class Lineage:
             return self._positions[revision]
         except KeyError:
             raise UnknownRevisionError(self.name, revision) from None
+
+    def applied(self, revision: str | None) -> frozenset[str]:
+        """Return the revisions that a schema at ``revision`` has: itself and all before it.
+
+        Raises:
+            UnknownRevisionError: the lineage does not have the revision.
+        """
+        if revision is None:
+            return frozenset()
+        self.position(revision)
+        return self._ancestors[revision]
+
+    def newest(self, revisions: Iterable[str]) -> str | None:
+        """Return the newest of ``revisions``, or None if there are none."""
+        return max(revisions, key=self.position, default=None)
+
+    def is_alone(self, revision: str) -> bool:
+        """Return whether every other revision comes before or after ``revision``, none beside it."""
+        before = self.applied(revision)
+        return all(other in before or revision in self._ancestors[other] for other in self._positions)
 
     def resolve(self, text: str) -> str:
         """Return the id of the revision that ``text`` names: ``head``, an id or the beginning of one.
@@ -85,17 +130,28 @@ class Lineage:
         return str(self.revisions[self.position(revision)].module.compatible_from)
 
     def path(self, start: str | None, end: str) -> tuple[Script, ...]:
-        """Return the revisions after ``start`` (None: from the first) up to ``end``, oldest first.
+        """Return the revisions that ``end`` has and ``start`` (None: no revision) has not, oldest first.
 
         Raises:
             UnknownRevisionError: the lineage does not have one of the revisions.
-            ValueError: ``end`` is older than ``start``.
+            ValueError: ``start`` does not come before ``end``.
         """
-        first = 0 if start is None else self.position(start) + 1
-        last = self.position(end) + 1
-        if last < first:
-            raise ValueError(f"{end} is older than {start}")
-        return self.revisions[first:last]
+        have, wanted = self.applied(start), self.applied(end)
+        if not have <= wanted:
+            raise ValueError(f"{end} does not come after {start}")
+        return tuple(script for script in self.revisions if script.revision in wanted - have)
+
+    def path_down(self, start: str, end: str | None) -> tuple[Script, ...]:
+        """Return the revisions to take back from ``start`` to ``end`` (None: all of them), newest first.
+
+        Raises:
+            UnknownRevisionError: the lineage does not have one of the revisions.
+            ValueError: ``end`` does not come before ``start``.
+        """
+        have, wanted = self.applied(start), self.applied(end)
+        if not wanted <= have:
+            raise ValueError(f"{end} does not come before {start}")
+        return tuple(script for script in reversed(self.revisions) if script.revision in have - wanted)
 
 
 def narrow(script: ScriptDirectory, name: LineageName) -> None:
@@ -103,9 +159,3 @@ def narrow(script: ScriptDirectory, name: LineageName) -> None:
     script.version_locations = [str(Path(script.dir) / "versions" / name)]
     script.__dict__.pop("_version_locations", None)  # Alembic has cached the locations
     script.revision_map = type(script.revision_map)(script._load_revisions)  # noqa: SLF001
-
-
-@cache
-def lineage(name: LineageName, config: Path) -> Lineage:
-    """Return a lineage. It is read once in each process."""
-    return Lineage(name, config)

@@ -6,15 +6,11 @@ and event, so that a run that was interrupted goes on where it stopped.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
-from alembic.operations import Operations
-from alembic.runtime.migration import MigrationContext, RevisionStep
-from sqlalchemy import Connection as SyncConnection
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
@@ -24,9 +20,9 @@ from sqlalchemy.pool import NullPool
 from db import names
 from db.ledger.contracts import Migrated
 from db.migrations.lineage import Lineage
+from db.migrations.move import driver, move
 from db.migrations.render import is_online
-from db.migrations.run import MigrationError, record_revision
-from db.server import roles
+from db.migrations.run import MigrationError, current_revision, record_revision
 from db.session import locks
 from db.session.connection import SESSION, Connection
 from db.tenants import registry
@@ -76,7 +72,7 @@ class Online:
                     if not await connection.scalar(text(_LOCK).bindparams(id=str(tenant.id))):
                         return False
                     await connection.commit()
-                    await connection.run_sync(self._run, tenant, end, caused_by)
+                    await self._move(connection, tenant, end, caused_by)
                     # Unlock now, because the server may notice the session's end too late.
                     await connection.execute(text(_UNLOCK).bindparams(id=str(tenant.id)))
             except DBAPIError as error:
@@ -85,35 +81,15 @@ class Online:
                 raise
         return True
 
-    def _run(self, connection: SyncConnection, tenant: Tenant, end: str, caused_by: UUID | None) -> None:
-        def steps(heads: Any, _: MigrationContext) -> Iterable[RevisionStep]:
-            return self._lineage.script._upgrade_revs(end, heads)  # noqa: SLF001 - as alembic.command does
-
-        context = MigrationContext.configure(
-            connection=connection,
-            opts={
-                "script": self._lineage.script,
-                "fn": steps,
-                "transaction_per_migration": True,
-                "on_version_apply": (partial(self._applied, tenant=tenant, caused_by=caused_by),),
-            },
-        )
-        with Operations.context(context), context.begin_transaction():
-            context.run_migrations()
-
-    def _applied(
-        self, *, ctx: MigrationContext, heads: set[str], tenant: Tenant, caused_by: UUID | None, **_: Any
+    async def _move(
+        self, connection: AsyncConnection, tenant: Tenant, end: str, caused_by: UUID | None
     ) -> None:
-        """Grant the role its rights, and write registry and event, in the transaction of the applied revision."""
-        (revision,) = heads
+        async def record(raw: Connection, revision: str | None) -> None:
+            assert revision is not None  # an upgrade
+            await migrated(raw, tenant.id, self._lineage, revision, caused_by=caused_by)
 
-        async def record(connection: Connection) -> None:
-            await roles.grant_schema(connection, tenant.schema_name)
-            await migrated(connection, tenant.id, self._lineage, revision, caused_by=caused_by)
-
-        assert ctx.connection is not None  # an online run
-        driver: Any = ctx.connection.connection.dbapi_connection
-        driver.run_async(record)
+        current = await current_revision(await driver(connection), tenant.schema_name)
+        await move(connection, self._lineage, tenant.schema_name, "upgrade", current, end, record)
 
     @asynccontextmanager
     async def _connected(self, tenant: Tenant) -> AsyncIterator[AsyncConnection]:

@@ -1,58 +1,60 @@
 """Rendering: making the SQL from one revision to another, once for all schemas.
 
-The SQL must do exactly what the online run does. A revision that would make the two differ is refused.
+The SQL is what Alembic's online run would send. A revision that would make the two differ is refused.
 """
 
-import io
-import re
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
-from alembic import op
-from alembic.operations import Operations
-from alembic.runtime.migration import MigrationContext, RevisionStep
-from sqlalchemy import Dialect, TextClause
+from alembic.runtime.migration import HeadMaintainer, MigrationContext, RevisionStep
+from alembic.script import Script
+from sqlalchemy import Dialect
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
-from sqlalchemy.sql.base import Executable
+from sqlalchemy.schema import CreateTable
 
 from db.errors import TenantryError
 from db.migrations.lineage import Lineage
+from db.migrations.proxies import ArgumentError, pointed_at
+from db.migrations.recorder import UNRECORDED, Recorder, Statement
+from db.migrations.rules import ONLINE
 
 DIALECT: Final[Dialect] = PGDialect_asyncpg()  # type: ignore[no-untyped-call]
 """The dialect of the online run. The plain ``postgresql`` dialect would double every ``%``."""
 
-# Alembic's `op` is one proxy for the whole process, so only one rendering can run at a time.
-_ONE_AT_A_TIME: Final = threading.Lock()
-
-# Parts of SQL text that hold no statements: comments, literals, quoted names, dollar-quoted bodies.
-_OPAQUE: Final = re.compile(
-    r"""--[^\n]*|/\*.*?\*/|\be'(?:\\.|''|[^'\\])*'|'(?:[^']|'')*'|"(?:[^"]|"")*"|\$(?P<tag>[a-z_]\w*|)\$.*?\$(?P=tag)\$""",
-    re.DOTALL | re.IGNORECASE,
-)
-_ENDS_TRANSACTION: Final = frozenset({"begin", "start", "commit", "end", "rollback", "abort", "prepare"})
+_ONE_AT_A_TIME: Final = threading.RLock()
+"""Held while a run uses Alembic's proxies in this thread."""
 
 
 class RenderError(TenantryError):
-    """A revision cannot be run as a rendered script. The message says why, and what to change."""
+    """A revision cannot be run as a rendered script. The message says which, why, and what to change."""
 
 
 class NeedsOnlineError(RenderError):
     """A revision declares ``online = True``, so it must run online on existing schemas."""
 
 
-class Rendered(msgspec.Struct, frozen=True):
-    """The SQL that takes a schema from ``start`` (None: empty) to ``end``, and updates its version table.
+class IrreversibleError(RenderError):
+    """A revision's ``downgrade()`` raises NotImplementedError."""
 
-    A tenant's script names no schema: its caller sets ``search_path`` for the transaction.
+
+class Rendered(msgspec.Struct, frozen=True):
+    """The statements that take a schema from ``start`` to ``end``, and update its version table.
+
+    ``start`` and ``end`` are revisions; None is a schema before the first. A tenant's script names no schema:
+    its caller sets ``search_path`` for the transaction.
     """
 
     start: str | None
-    end: str
-    sql: str
+    end: str | None
+    statements: tuple[Statement, ...]
+
+    @property
+    def sql(self) -> str:
+        """The script as one text, to be sent at once."""
+        return "\n".join(statement.sql for statement in self.statements)
 
 
 @lru_cache(maxsize=64)
@@ -71,50 +73,93 @@ def render(lineage: Lineage, start: str | None, end: str) -> Rendered:
         NeedsOnlineError: a revision declares ``online = True``, and the schema is not empty.
         RenderError: a revision would not do the same as a script.
         UnknownRevisionError: the lineage does not have one of the revisions.
-        ValueError: ``end`` is older than ``start``.
+        ValueError: ``end`` does not come after ``start``.
     """
-    online = {script.revision for script in lineage.path(start, end) if is_online(script.module)}
+    path = lineage.path(start, end)
+    online = [script.revision for script in path if is_online(script.module)]
     if online and start is not None:
-        raise NeedsOnlineError(f"{', '.join(sorted(online))} must run online")
+        raise NeedsOnlineError(f"{', '.join(online)} must run online")
+    steps = [RevisionStep(lineage.script.revision_map, script, is_upgrade=True) for script in path]
+    for step in steps:
+        if step.revision.revision in online:
+            step.migration_fn = step.revision.module.upgrade_empty
+    return Rendered(start, end, _record(lineage, start, steps))
 
-    def steps(heads: Any, _: MigrationContext) -> Iterable[RevisionStep]:
-        for step in lineage.script._upgrade_revs(end, heads):  # noqa: SLF001 - as alembic.command does
-            module = step.revision.module
-            if step.revision.revision in online:
-                step.migration_fn = module.upgrade_empty
-            yield step
 
-    buffer = io.StringIO()
+@lru_cache(maxsize=64)
+def render_down(lineage: Lineage, start: str, end: str | None) -> Rendered:
+    """Render the downgrades from ``start`` to ``end``, newest first.
+
+    Args:
+        lineage: the lineage of the revisions.
+        start: the schema's revision.
+        end: the revision to go back to; None to take back the first one too.
+
+    Raises:
+        NeedsOnlineError: a revision declares ``online = True``.
+        RenderError: a revision would not do the same as a script, or cannot be taken back.
+        UnknownRevisionError: the lineage does not have one of the revisions.
+        ValueError: ``end`` does not come before ``start``.
+    """
+    path = lineage.path_down(start, end)
+    online = [script.revision for script in path if is_online(script.module)]
+    if online:
+        raise NeedsOnlineError(f"{', '.join(online)} must run online")
+    steps = [RevisionStep(lineage.script.revision_map, script, is_upgrade=False) for script in path]
+    return Rendered(start, end, _record(lineage, start, steps))
+
+
+def downgrade_statements(lineage: Lineage, script: Script) -> tuple[Statement, ...]:
+    """Return what a revision's downgrade does; nothing if it cannot be taken back.
+
+    Raises:
+        RenderError: the downgrade would not do the same as a script.
+    """
+    step = RevisionStep(lineage.script.revision_map, script, is_upgrade=False)
+    try:
+        return _record(lineage, script.revision, [step])
+    except IrreversibleError:
+        return ()
+
+
+def _record(lineage: Lineage, start: str | None, steps: Iterable[RevisionStep]) -> tuple[Statement, ...]:
     with _ONE_AT_A_TIME:
         context = MigrationContext.configure(
             dialect=DIALECT,
             opts={
-                "as_sql": True,
                 "script": lineage.script,
-                "fn": steps,
-                "starting_rev": start,
-                "literal_binds": True,
-                "transactional_ddl": False,  # no BEGIN and COMMIT: the script runs in the caller's transaction
                 "version_table_schema": "shared" if lineage.name == "shared" else None,
-                "output_buffer": buffer,
             },
         )
-        _watch(context)
-        with _operations(context):
-            context.run_migrations()
-    return Rendered(start, end, buffer.getvalue())
+        recorder = Recorder(context, lineage.name)
+        versions = HeadMaintainer(context, () if start is None else (start,))
+        with pointed_at(context):
+            for step in steps:
+                recorder.revision = step.revision.revision
+                if not versions.heads:  # a schema that was taken back to base has the table already
+                    context.impl._exec(CreateTable(context._version, if_not_exists=True))  # noqa: SLF001
+                _run(lineage, step, step.migration_fn)
+                versions.update_to_step(step)
+    return tuple(recorder.statements)
 
 
-@contextmanager
-def _operations(context: MigrationContext) -> Iterator[None]:
-    """Point `alembic.op` at a context, and afterwards back at the online run that used it, if there is one."""
-    waiting = getattr(op, "_proxy", None)
+def _run(lineage: Lineage, step: RevisionStep, function: Callable[[], Any]) -> None:
+    """Run a function of a revision.
+
+    Raises:
+        RenderError: it was refused, or failed.
+    """
+    where = f"revision {step.revision.revision} ({lineage.name} lineage), {function.__name__}()"
     try:
-        with Operations.context(context):
-            yield
-    finally:
-        if waiting is not None:
-            waiting._install_proxy()  # noqa: SLF001 - Alembic itself does not restore the previous proxy
+        function()
+    except (*UNRECORDED, ArgumentError) as error:
+        raise RenderError(f"{where}: {error}") from error
+    except NotImplementedError as error:
+        raise IrreversibleError(f"{where}: {str(error) or 'the revision cannot be taken back'}") from error
+    except Exception as error:
+        raise RenderError(
+            f"{where} failed with {type(error).__name__}: {error}; if it needs a database, {ONLINE}"
+        ) from error
 
 
 def is_online(module: Any) -> bool:
@@ -122,45 +167,6 @@ def is_online(module: Any) -> bool:
     return bool(getattr(module, "online", False))
 
 
-def _watch(context: MigrationContext) -> None:
-    """Make a context check each statement before it is written, while its parameters are still known."""
-    impl = context.impl
-    unchecked = impl._exec  # noqa: SLF001 - the one place all of op.* passes through
-
-    def checked(construct: Executable | str, *args: Any, **kwargs: Any) -> Any:
-        clause = TextClause(construct) if isinstance(construct, str) else construct
-        if isinstance(clause, TextClause):
-            _check_binds(clause)
-            _check_text(clause.text)
-        return unchecked(clause, *args, **kwargs)
-
-    impl._exec = checked  # type: ignore[method-assign]  # noqa: SLF001
-
-    emit = impl.static_output
-
-    def checked_output(text: str) -> None:
-        _check_text(text)
-        emit(text)
-
-    impl.static_output = checked_output  # type: ignore[method-assign]
-
-
-def _check_binds(clause: TextClause) -> None:
-    missing = [name for name, bind in clause._bindparams.items() if bind.required]  # noqa: SLF001
-    if missing:
-        raise RenderError(
-            f":{missing[0]} in SQL text is a parameter without a value, and would be rendered as NULL; "
-            f"write \\:{missing[0]} for a colon"
-        )
-
-
-def _check_text(sql: str) -> None:
-    bare = _OPAQUE.sub(" ", sql)
-    if re.search(r"\bconcurrently\b", bare, re.IGNORECASE):
-        raise RenderError(
-            "CONCURRENTLY cannot run in a transaction: declare online = True and an upgrade_empty() without"
-        )
-    for statement in bare.split(";"):
-        words = statement.split(maxsplit=2)
-        if words and words[0].casefold() in _ENDS_TRANSACTION:
-            raise RenderError(f"{words[0].upper()}: a revision runs within its caller's transaction")
+def is_idempotent(module: Any) -> bool:
+    """Return True if a revision declares ``idempotent = True``: after a failure, it can be run again."""
+    return bool(getattr(module, "idempotent", False))

@@ -1,4 +1,4 @@
-"""Running rendered migrations: of ``shared`` under its lock, and of a tenant's schema in a transaction."""
+"""Running scripts: of ``shared`` under its lock, and of a tenant's schema in a transaction."""
 
 from uuid import UUID
 
@@ -25,9 +25,10 @@ async def current_revision(connection: Connection, schema: str) -> str | None:
     table = f"{quoted(schema)}.alembic_version"
     if await connection.fetchval("SELECT to_regclass($1)", table) is None:
         return None
-    rows = await connection.fetch(f"SELECT version_num FROM {table}")
+    rows = await connection.fetch(f"SELECT version_num FROM {table} ORDER BY 1")
     if len(rows) > 1:
-        raise MigrationError(f"{table} has {len(rows)} rows")
+        found = ", ".join(row["version_num"] for row in rows)
+        raise MigrationError(f"{table} has {len(rows)} rows ({found}): leave the one that is true")
     return rows[0]["version_num"] if rows else None
 
 
@@ -52,18 +53,27 @@ async def upgrade_shared(connection: Connection, lineage: Lineage, *, regrant: b
         current = await current_revision(connection, "shared")
         if current is not None and not lineage.knows(current):
             return current
-        if current == lineage.head:
-            if regrant:
-                await rights.grant_shared(connection)
-            return current
-        await connection.execute("SET LOCAL search_path TO pg_catalog, pg_temp")
-        await connection.execute(render(lineage, current, lineage.head).sql)
-        await rights.grant_shared(connection)
+        if current != lineage.head:
+            await run_shared(connection, render(lineage, current, lineage.head))
+        elif regrant:
+            await rights.grant_shared(connection)
     return lineage.head
 
 
-async def upgrade_schema(connection: Connection, schema: SchemaName, script: Rendered) -> None:
-    """Run a rendered script in a tenant's schema, and grant the tenant's role its rights.
+async def run_shared(connection: Connection, script: Rendered) -> None:
+    """Run a script of the shared lineage, and grant the API's login its rights.
+
+    Args:
+        connection: of the owner, in a transaction that holds the lineage's lock.
+        script: the script, which must start at the revision of ``shared``.
+    """
+    await connection.execute("SET LOCAL search_path TO pg_catalog, pg_temp")
+    await connection.execute(script.sql)
+    await rights.grant_shared(connection)
+
+
+async def run_script(connection: Connection, schema: SchemaName, script: Rendered) -> None:
+    """Run a script in a tenant's schema, and grant the tenant's role its rights.
 
     Args:
         connection: of the owner, in a transaction.

@@ -11,7 +11,7 @@ from db.ledger.inbox import Entry, Failure
 from db.migrations.lineage import Lineage
 from db.migrations.online import Online, migrated
 from db.migrations.render import render
-from db.migrations.run import MigrationError, current_revision, upgrade_schema
+from db.migrations.run import MigrationError, current_revision, run_script
 from db.session.connection import Connection
 from db.tenants import registry
 from db.tenants.registry import Tenant
@@ -56,7 +56,7 @@ class MigrateHandler(Handler[contracts.Migrate]):
         current = await self._current(connection, tenant)
         if not self._is_behind(current, target):
             return "handled"
-        await upgrade_schema(connection, tenant.schema_name, render(self._lineage, current, target))
+        await run_script(connection, tenant.schema_name, render(self._lineage, current, target))
         await migrated(connection, tenant.id, self._lineage, target, caused_by=job.entry.id)
         return "handled"
 

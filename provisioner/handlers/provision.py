@@ -7,7 +7,7 @@ from db.ledger.contracts import Provisioned, ProvisioningFailed
 from db.ledger.inbox import Entry, Failure
 from db.migrations.lineage import Lineage
 from db.migrations.render import render
-from db.migrations.run import record_revision, upgrade_schema
+from db.migrations.run import record_revision, run_script
 from db.models.access import ADMINISTRATOR
 from db.names import quoted
 from db.server import roles
@@ -44,7 +44,7 @@ class ProvisionHandler(Handler[contracts.Provision]):
             return "superseded"
         script = render(self._lineage, None, self._lineage.head)
         await roles.create_schema(connection, tenant.schema_name)
-        await upgrade_schema(connection, tenant.schema_name, script)
+        await run_script(connection, tenant.schema_name, script)
         await _make_administrator(connection, tenant)
         await record_revision(connection, tenant.id, self._lineage, script.end)
         locked = await registry.lock(connection, tenant.id)
@@ -53,7 +53,7 @@ class ProvisionHandler(Handler[contracts.Provision]):
         await registry.tell(
             connection,
             active,
-            Provisioned(tenant_id=tenant.id, slug=active.slug, revision=script.end),
+            Provisioned(tenant_id=tenant.id, slug=active.slug, revision=self._lineage.head),
             caused_by=job.entry.id,
             priority=job.entry.priority,
         )

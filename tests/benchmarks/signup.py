@@ -8,9 +8,9 @@ import asyncpg
 import msgspec
 
 from db import names
-from db.migrations.lineage import lineage
+from db.migrations.lineages import lineage
 from db.migrations.render import render
-from db.migrations.run import upgrade_schema
+from db.migrations.run import run_script
 from db.server import roles
 from db.session import listening
 from tests.benchmarks.servers import Figure, Servers, milliseconds
@@ -71,7 +71,7 @@ async def _built(owner: asyncpg.Connection, config: Path) -> float:
     started = time.perf_counter()
     async with owner.transaction():
         await roles.create_schema(owner, schema)
-        await upgrade_schema(owner, schema, script)
+        await run_script(owner, schema, script)
     took = time.perf_counter() - started
     async with owner.transaction():
         await roles.drop_schema(owner, schema)

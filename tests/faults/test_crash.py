@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 from sqlalchemy import make_url
 
-from db.migrations.lineage import lineage
+from db.migrations.lineages import lineage
 from db.settings import PROJECT, Settings
 from tests.invariants import Healed
 from tests.processes import Forked, an_api, answers, forked, running

@@ -9,7 +9,7 @@ import pytest
 from aio_pika.abc import AbstractChannel
 
 from db.ledger.contracts import Migrate
-from db.migrations.lineage import lineage
+from db.migrations.lineages import lineage
 from db.settings import Settings
 from db.tenants import registry
 from provisioner import topology

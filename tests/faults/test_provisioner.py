@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 from msgspec.structs import replace
 
-from db.migrations.lineage import lineage
+from db.migrations.lineages import lineage
 from db.settings import PROJECT, Settings
 from tests.processes import a_provisioner, running
 from tests.support import (

@@ -7,7 +7,7 @@ import pytest
 from argon2 import PasswordHasher
 
 from api.tenant import passwords
-from db.migrations.lineage import lineage
+from db.migrations.lineages import lineage
 from db.session.tenancy import Database
 from db.settings import Settings
 from provisioner.delivery import Deliveries

@@ -6,7 +6,7 @@ import asyncpg
 from msgspec.structs import replace
 
 from db.migrations.fingerprint import structure
-from db.migrations.lineage import lineage
+from db.migrations.lineages import lineage
 from db.settings import Settings
 from tests.shell import alembic, typed
 from tests.support import Client, Service, Tenant, sign_up
@@ -97,7 +97,7 @@ async def test_the_whole_fleet_goes_down_and_up(
 ) -> None:
     await sign_up(api, "florist")
     shared = await owner.fetchval("SELECT version_num FROM shared.alembic_version")
-    await alembic(config, "downgrade", "-1")
+    await alembic(config, "-x", "yes=True", "downgrade", "-1")
     for slug in ("bakery", "florist"):
         assert await revision_of(owner, slug) == at(config, back=1)
     assert await owner.fetchval("SELECT version_num FROM shared.alembic_version") == shared

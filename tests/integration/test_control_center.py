@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 from msgspec.structs import replace
 
-from db.migrations.lineage import lineage
+from db.migrations.lineages import lineage
 from db.settings import Settings
 from tests.operators import Operator
 from tests.support import Client, Service, Tenant, problem, requested, serving, sign_up

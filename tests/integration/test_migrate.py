@@ -12,9 +12,9 @@ from db.migrations.fingerprint import structure
 from db.settings import Settings
 from tests.migrations import (
     BEFORE,
-    BROKEN,
     CHAIN,
     EVERY,
+    FAILING,
     FITS,
     HEAD,
     SCRIPT,
@@ -151,7 +151,7 @@ async def test_a_script_that_fails_leaves_no_trace_but_the_parked_command_and_it
     operator_token: str,
 ) -> None:
     await provisioner.stop()
-    newer = release(config, tmp_path, SCRIPT, BROKEN.replace("online = True", ""))
+    newer = release(config, tmp_path, SCRIPT, FAILING)
     async with serving(newer) as api, provisioning(newer):
         operator = Operator(api, operator_token)
         row = await settles(owner, await asked(operator, "bakery"), "parked")

@@ -6,7 +6,7 @@ from pathlib import Path
 import asyncpg
 
 from db.migrations.fingerprint import structure
-from db.migrations.lineage import lineage
+from db.migrations.lineages import lineage
 from db.migrations.online import Online
 from db.migrations.render import render
 from db.settings import Settings

@@ -8,7 +8,8 @@ import pytest
 from db import names
 from db.migrations import run
 from db.migrations.fingerprint import fingerprint, structure
-from db.migrations.lineage import Lineage, lineage
+from db.migrations.lineage import Lineage
+from db.migrations.lineages import lineage
 from db.migrations.render import NeedsOnlineError, RenderError, render
 from db.names import SchemaName
 from db.server import roles
@@ -23,7 +24,7 @@ async def built(owner: asyncpg.Connection, chain: Lineage, end: str | None = Non
     schema = names.new_schema_name()
     async with owner.transaction():
         await roles.create_schema(owner, schema)
-        await run.upgrade_schema(owner, schema, render(chain, None, end or chain.head))
+        await run.run_script(owner, schema, render(chain, None, end or chain.head))
     return schema
 
 
@@ -68,7 +69,7 @@ async def test_a_step_from_one_revision_to_the_next_equals_the_whole(
     stepwise = await built(owner, chain, chain.base)
     for before, after in zip(chain.revisions, chain.revisions[1:], strict=False):
         async with owner.transaction():
-            await run.upgrade_schema(owner, stepwise, render(chain, before.revision, after.revision))
+            await run.run_script(owner, stepwise, render(chain, before.revision, after.revision))
     assert await structure(owner, stepwise) == await structure(owner, whole)
 
 
@@ -101,7 +102,7 @@ def test_an_escaped_colon_and_a_given_value_are_rendered(tmp_path: Path) -> None
     )
     sql = render(chain, None, "r1").sql
     assert "'HH:yy'" in sql
-    assert "VALUES ('it''s')" in sql
+    assert "VALUES ('it''s'::VARCHAR)" in sql
 
 
 async def test_a_percent_sign_stays_one(tmp_path: Path, owner: asyncpg.Connection) -> None:
@@ -195,7 +196,7 @@ async def test_a_failing_script_leaves_nothing(tmp_path: Path, owner: asyncpg.Co
     with pytest.raises(asyncpg.DivisionByZeroError):
         async with owner.transaction():
             await roles.create_schema(owner, schema)
-            await run.upgrade_schema(owner, schema, render(chain, None, "r2"))
+            await run.run_script(owner, schema, render(chain, None, "r2"))
     assert await owner.fetchval("SELECT to_regnamespace($1)", schema) is None
     assert await owner.fetchval("SELECT to_regrole($1)", schema) is None
 
@@ -205,4 +206,4 @@ async def test_a_script_that_starts_elsewhere_is_refused(config: Settings, owner
     schema = await built(owner, chain, chain.base)
     with pytest.raises(run.MigrationError, match="not at"):
         async with owner.transaction():
-            await run.upgrade_schema(owner, schema, render(chain, chain.revisions[1].revision, chain.head))
+            await run.run_script(owner, schema, render(chain, chain.revisions[1].revision, chain.head))

@@ -4,9 +4,10 @@ import asyncpg
 import pytest
 
 from db import domain
-from db.migrations.lineage import Lineage, lineage
+from db.migrations.lineage import Lineage
+from db.migrations.lineages import lineage
 from db.migrations.render import render
-from db.migrations.run import upgrade_schema
+from db.migrations.run import run_script
 from db.models import access
 from db.models.base import Base
 from db.names import new_schema_name
@@ -30,7 +31,7 @@ async def columns_by_revision(owner: asyncpg.Connection, chain: Lineage) -> list
     async with owner.transaction():
         await roles.create_schema(owner, schema)
         for script in chain.revisions:
-            await upgrade_schema(owner, schema, render(chain, before, script.revision))
+            await run_script(owner, schema, render(chain, before, script.revision))
             before = script.revision
             rows = await owner.fetch(
                 "SELECT c.relname, a.attname FROM pg_catalog.pg_class c"

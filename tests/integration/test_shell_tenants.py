@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 from msgspec.structs import replace
 
-from db.migrations.lineage import lineage
+from db.migrations.lineages import lineage
 from db.settings import PROJECT, Settings
 from tests.shell import Finished, alembic, typed
 from tests.support import Client, Service, Tenant, becomes, eventually, problem, requested, sign_up

@@ -1,0 +1,124 @@
+"""Commands that Alembic itself runs on a schema: ``current``, ``stamp``, ``check``, ``revision``."""
+
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import Any, Final
+
+from alembic.runtime.environment import EnvironmentContext
+from alembic.script import write_hooks
+from alembic.util import CommandError
+from sqlalchemy import Connection, MetaData, text
+
+from db import (
+    domain,  # noqa: F401 - its tables join the metadata
+    names,
+)
+from db.migrations.arguments import Arguments
+from db.migrations.lineage import LineageName, narrow
+from db.migrations.move import driver
+from db.migrations.online import migrated
+from db.migrations.render import render
+from db.migrations.run import record_revision
+from db.migrations.schemas import Schemas, Target
+from db.models import access  # noqa: F401
+from db.models.base import Base
+from db.models.shared import Shared
+from db.server import rights, roles
+
+METADATA: Final[dict[LineageName, MetaData]] = {"shared": Shared.metadata, "tenant": Base.metadata}
+
+
+async def run_on(
+    environment: EnvironmentContext, schemas: Schemas, target: Target, *, records: bool = False
+) -> None:
+    """Run the command that Alembic has prepared on one schema.
+
+    Args:
+        environment: Alembic's environment.
+        schemas: the schemas of the database.
+        target: the schema.
+        records: whether the command changes the schema's revision, which the registry has to know.
+    """
+    if not records:
+        if target.lineage == "tenant":
+            environment.config.print_stdout("%s:", target.label)
+        async with schemas.connected(target.schema) as connection:
+            await connection.run_sync(_run, environment, target, ())
+        return
+
+    def applied(*, ctx: Any, heads: set[str], **_: Any) -> None:
+        revision = next(iter(heads), None)
+        ctx.connection.connection.dbapi_connection.run_async(
+            lambda raw: _record(raw, schemas, target, revision)
+        )
+
+    async with schemas.locked(target) as connection:
+        await connection.run_sync(_run, environment, target, (applied,))
+        await connection.commit()
+
+
+async def compare(environment: EnvironmentContext, schemas: Schemas, arguments: Arguments) -> None:
+    """Make a new revision, or check whether one is needed, against the schema at head.
+
+    The tenant lineage is built in a scratch schema, which is rolled back.
+
+    Raises:
+        CommandError: the revision is asked for one tenant.
+    """
+    if arguments.tenant is not None:
+        raise CommandError("a revision is for all tenants: leave -x tenant out, or say -x tenant=shared")
+    name = arguments.lineage
+    chain = schemas.lineage(name)
+    scratch = names.new_schema_name()
+    async with schemas.connected("shared" if name == "shared" else scratch) as connection:
+        if name == "tenant":
+            raw = await driver(connection)
+            await connection.execute(text("SELECT 1"))  # makes SQLAlchemy begin its transaction
+            await raw.execute(f"CREATE SCHEMA {names.quoted(scratch)};{render(chain, None, chain.head).sql}")
+        await connection.run_sync(_run, environment, Target(name, scratch, name), ())
+        await connection.rollback()
+
+
+def _run(connection: Connection, environment: EnvironmentContext, target: Target, applied: Any) -> None:
+    """Run the prepared command. The connection's ``search_path`` must be the target's schema."""
+    narrow(environment.script, target.lineage)
+    shared = target.lineage == "shared"
+    environment.configure(
+        connection=connection,
+        target_metadata=METADATA[target.lineage],
+        version_table_schema="shared" if shared else None,
+        include_schemas=shared,
+        include_name=_only_shared if shared else None,  # type: ignore[arg-type]
+        compare_server_default=True,
+        on_version_apply=applied,
+    )
+    with environment.begin_transaction():
+        environment.run_migrations()
+
+
+async def _record(connection: Any, schemas: Schemas, target: Target, revision: str | None) -> None:
+    """Write grants, registry and event of a stamped revision, in the transaction that stamps it."""
+    if target.tenant_id is None:
+        await rights.grant_shared(connection)
+        return
+    await roles.grant_schema(connection, names.schema_name(target.schema))
+    chain = schemas.lineage(target.lineage)
+    if revision is None:  # base: no event, because it would have no revision
+        await record_revision(connection, target.tenant_id, chain, revision)
+    else:
+        await migrated(connection, target.tenant_id, chain, revision, caused_by=None)
+
+
+def _only_shared(name: str | None, kind: str, _: Mapping[str, Any]) -> bool:
+    return kind != "schema" or name == "shared"
+
+
+@write_hooks.register("style")
+def format_revision(file: str, _: Mapping[str, str]) -> None:
+    """Format a new revision as the project is formatted, where ruff is installed."""
+    if importlib.util.find_spec("ruff") is None:
+        return
+    for arguments in (["check", "--fix", "--quiet"], ["format", "--quiet"]):
+        subprocess.run([sys.executable, "-m", "ruff", *arguments, file], check=False)  # noqa: S603 - our own file

@@ -1,0 +1,135 @@
+"""The schemas of a database, for Alembic's commands: which there are, and a locked connection to each."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+import msgspec
+from alembic.util import CommandError
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from db import names
+from db.migrations.lineage import Lineage, LineageName
+from db.migrations.lineages import lineage
+from db.migrations.move import driver
+from db.migrations.run import current_revision
+from db.session import locks
+from db.session.connection import SESSION
+from db.settings import Settings
+from db.tenants import lists
+
+
+class Target(msgspec.Struct, frozen=True):
+    """A schema to run a command on.
+
+    Args:
+        lineage: the lineage of its revisions.
+        schema: its name.
+        label: what people call it: the tenant's slug, or ``shared``.
+        revision: the revision that the registry knows; that of ``shared`` itself.
+        tenant_id: the tenant's id, or None.
+    """
+
+    lineage: LineageName
+    schema: str
+    label: str
+    revision: str | None = None
+    tenant_id: UUID | None = None
+
+
+class Schemas:
+    """The schemas of the database of ``OWNER_DATABASE_URL``.
+
+    Args:
+        settings: the settings.
+
+    Raises:
+        SettingsError: there is no address.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._url = make_url(settings.require("owner_database_url")).set(drivername="postgresql+asyncpg")
+
+    def lineage(self, name: LineageName) -> Lineage:
+        """Return a checked lineage.
+
+        Raises:
+            LineageError: a revision cannot be run.
+        """
+        return lineage(name, self._settings.alembic_config)
+
+    async def shared(self) -> Target:
+        async with self.connected("shared") as connection:
+            revision = await current_revision(await driver(connection), "shared")
+        return Target("shared", "shared", "shared", revision)
+
+    async def tenant(self, slug: str) -> Target:
+        """Return the schema of one tenant.
+
+        Raises:
+            CommandError: there is no such tenant, or it has no schema.
+        """
+        for target in await self.tenants(slug):
+            return target
+        raise CommandError(f"no tenant {slug!r} with a schema")
+
+    async def tenants(self, slug: str | None = None) -> list[Target]:
+        """Return the schemas of all tenants, deleted ones that can be restored too, in the order of slugs."""
+        async with self.connected("shared") as connection:
+            if await connection.scalar(text("SELECT to_regclass('shared.tenants')")) is None:
+                return []
+            tenants = await lists.list_with_schema(await driver(connection), slug)
+        return [
+            Target("tenant", tenant.schema_name, tenant.slug, tenant.revision, tenant.id)
+            for tenant in tenants
+        ]
+
+    @asynccontextmanager
+    async def connected(self, schema: str) -> AsyncIterator[AsyncConnection]:
+        """Connect as the owner with ``schema`` as the search path.
+
+        Raises:
+            CommandError: PostgreSQL cannot be reached.
+        """
+        # The shared lineage names its schema, and autogenerate needs it not to be the default schema.
+        path = "pg_catalog" if schema == "shared" else schema
+        session = {
+            **SESSION,
+            "search_path": names.quoted(path),
+            "lock_timeout": str(round(self._settings.migration_lock_timeout * 1000)),
+        }
+        engine = create_async_engine(self._url, poolclass=NullPool, connect_args={"server_settings": session})
+        try:
+            async with engine.connect() as connection:
+                yield connection
+        except OSError as error:
+            raise CommandError(f"PostgreSQL cannot be reached: {error}") from error
+        finally:
+            await engine.dispose()
+
+    @asynccontextmanager
+    async def locked(self, target: Target) -> AsyncIterator[AsyncConnection]:
+        """Connect, and hold the target's lock for the session, across a revision's own commits too.
+
+        Raises:
+            CommandError: somebody else works on the schema, or PostgreSQL cannot be reached.
+        """
+        wait = self._settings.tenant_lock_wait
+        key = str(locks.SHARED) if target.tenant_id is None else locks.tenant(":id")
+        statement = text(f"SELECT pg_advisory_lock({key})")
+        if target.tenant_id is not None:
+            statement = statement.bindparams(id=str(target.tenant_id))
+        async with self.connected(target.schema) as connection:
+            await connection.execute(text(f"SET lock_timeout = {round(wait * 1000)}"))
+            try:
+                await connection.execute(statement)
+            except DBAPIError as error:
+                raise CommandError(f"it is being worked on; gave up after {wait:g} s") from error
+            await connection.execute(text("RESET lock_timeout"))
+            await connection.commit()
+            yield connection
