@@ -5,7 +5,6 @@ Nothing is mocked, and no server outside the run is used. A test gets only the f
 
 import asyncio
 import gc
-import itertools
 import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -23,6 +22,7 @@ from db.local.servers.rabbitmq import RabbitNode, get_installation
 from db.settings import PROJECT, Settings
 from provisioner import topology
 from tests import leaks
+from tests.databases import TEMPLATE, cloned
 from tests.people import ADMIN, Person, log_in
 from tests.support import (
     APP_PASSWORD,
@@ -35,8 +35,6 @@ from tests.support import (
     serving,
     sign_up,
 )
-
-TEMPLATE = "tenantry_template"
 
 # Keep Hypothesis's examples in the cache folder.
 os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(PROJECT / ".cache" / "hypothesis"))
@@ -104,23 +102,11 @@ def template(postgres: PostgresServer) -> bootstrap.Bootstrapped:
     return asyncio.run(bootstrap.bootstrap(url, owner_password=OWNER_PASSWORD, app_password=APP_PASSWORD))
 
 
-_numbers = itertools.count(1)
-
-
 @pytest.fixture
 async def superuser_url(postgres: PostgresServer, template: bootstrap.Bootstrapped) -> AsyncIterator[str]:
     """Yield a superuser's address of a fresh clone of the template."""
-    name = f"test_{next(_numbers)}"
-    server = await asyncpg.connect(postgres.superuser_url)
-    await server.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY FILE_COPY")
-    url = postgres.superuser_url.rpartition("/")[0] + f"/{name}"
-    clone = await asyncpg.connect(url)
-    await bootstrap.prepare_database(clone, harden=False)  # the clone has the template's rights on functions
-    await clone.execute(f"REVOKE TEMPORARY ON DATABASE {name} FROM PUBLIC")
-    await clone.close()
-    yield url
-    await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    await server.close()
+    async with cloned(postgres.superuser_url) as url:
+        yield url
 
 
 @pytest.fixture

@@ -1,57 +1,103 @@
-"""Fingerprints: hashes of schemas' structures, read from the catalog, to compare schemas by."""
+"""Fingerprints: hashes of schemas' structures, read from the catalog, to compare schemas by.
+
+Equal are schemas of one revision on one version of PostgreSQL, whatever their names. What is in the catalog
+outside the schema does not count, and neither does data: rows, statistics, where a sequence is.
+
+The order of a table's columns does not count. A column that one path added and another created in place has
+another number, and PostgreSQL cannot move it. SQL of the house names its columns.
+"""
 
 import hashlib
+import re
+from functools import lru_cache
 from typing import Final
 
+from db.migrations.catalog import COMMON, KINDS
 from db.session.connection import Connection
 
-_STRUCTURE: Final = """
-WITH own AS (SELECT $1::regnamespace::oid AS schema)
-SELECT 'column' AS kind, c.relname || '.' || a.attname AS name,
-       concat_ws(' ', format_type(a.atttypid, a.atttypmod), CASE WHEN a.attnotnull THEN 'not null' END,
-                 nullif(a.attidentity, ''), nullif(a.attgenerated, ''),
-                 pg_get_expr(d.adbin, d.adrelid)) AS definition
-FROM own JOIN pg_catalog.pg_class c ON c.relnamespace = own.schema AND c.relkind IN ('r', 'p', 'v', 'm')
-JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
-UNION ALL
-SELECT 'constraint', c.relname || '.' || k.conname, pg_get_constraintdef(k.oid)
-FROM own JOIN pg_catalog.pg_constraint k ON k.connamespace = own.schema
-JOIN pg_catalog.pg_class c ON c.oid = k.conrelid
-UNION ALL
-SELECT 'index', t.relname || '.' || i.relname, pg_get_indexdef(i.oid) || CASE WHEN x.indisvalid THEN '' ELSE ' invalid' END
-FROM own JOIN pg_catalog.pg_class i ON i.relnamespace = own.schema AND i.relkind IN ('i', 'I')
-JOIN pg_catalog.pg_index x ON x.indexrelid = i.oid JOIN pg_catalog.pg_class t ON t.oid = x.indrelid
-UNION ALL
-SELECT 'trigger', c.relname || '.' || g.tgname, pg_get_triggerdef(g.oid)
-FROM own JOIN pg_catalog.pg_class c ON c.relnamespace = own.schema
-JOIN pg_catalog.pg_trigger g ON g.tgrelid = c.oid AND NOT g.tgisinternal
-UNION ALL
-SELECT 'function', p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')', md5(pg_get_functiondef(p.oid))
-FROM own JOIN pg_catalog.pg_proc p ON p.pronamespace = own.schema AND p.prokind IN ('f', 'p')
-UNION ALL
-SELECT 'view', c.relname, pg_get_viewdef(c.oid)
-FROM own JOIN pg_catalog.pg_class c ON c.relnamespace = own.schema AND c.relkind IN ('v', 'm')
-UNION ALL
-SELECT 'policy', c.relname || '.' || p.polname, pg_get_expr(p.polqual, p.polrelid)
-FROM own JOIN pg_catalog.pg_class c ON c.relnamespace = own.schema
-JOIN pg_catalog.pg_policy p ON p.polrelid = c.oid
-ORDER BY 1, 2, 3
+_STRUCTURE: Final = f"WITH {COMMON}" + " UNION ALL ".join(
+    f"SELECT '{kind}' AS kind, x.name, x.definition FROM ({sql}) AS x (name, definition)"
+    for kind, sql in KINDS.items()
+)
+
+# The settings that change how PostgreSQL prints a definition. Only pg_catalog is in the path, so that all other
+# names are printed with their schema, also to a login that has no right to use it. To compile the query would
+# take longer than to run it.
+_PRINTING: Final = """
+SET LOCAL search_path TO pg_catalog, pg_temp;
+SET LOCAL quote_all_identifiers TO off;
+SET LOCAL TimeZone TO 'UTC';
+SET LOCAL DateStyle TO 'ISO, YMD';
+SET LOCAL IntervalStyle TO 'postgres';
+SET LOCAL extra_float_digits TO 1;
+SET LOCAL bytea_output TO 'hex';
+SET LOCAL lc_monetary TO 'C';
+SET LOCAL jit TO off
 """
 
 
-async def structure(connection: Connection, schema: str) -> tuple[str, ...]:
-    """Return a schema's structure, without the schema's name.
+@lru_cache(maxsize=64)
+def _names(schema: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """Return the patterns of a schema's name before a dot: in SQL, and within a ``regclass`` and its like.
 
-    There is one line for each column, constraint, index, trigger, function, view and policy.
+    In SQL, the pattern also finds whole literals and other names, so that it never looks inside one.
+    """
+    bare, quoted = re.escape(schema), re.escape(schema.replace('"', '""'))
+    name = rf'(?<![\w$.])(?:{bare}|"{quoted}")(?=\.)'
+    literal = r"(?P<literal>'(?:[^']|'')*')(?P<type>::reg[a-z]+(?:\[\])?)?"
+    return re.compile(rf"""{literal}|(?P<name>{name})|"(?:[^"]|"")*"|[^\W\d][\w$]*"""), re.compile(name)
+
+
+def _nameless(definition: str, schema: str) -> str:
+    """Return an object's definition with ``<tenant>`` in place of the schema's name.
+
+    Literals stay what they are, unless PostgreSQL would print another name in them for another schema:
+    those of type ``regclass``, ``regtype``, ``regnamespace`` and their like.
+    """
+    in_sql, in_literal = _names(schema)
+
+    def replaced(found: re.Match[str]) -> str:
+        if found["name"]:
+            return "<tenant>"
+        if not found["type"]:
+            return found[0]
+        whole = found["literal"] == f"'{schema}'" and found["type"] in {"::regnamespace", "::regrole"}
+        literal = "'<tenant>'" if whole else in_literal.sub("<tenant>", found["literal"])
+        return literal + found["type"]
+
+    return in_sql.sub(replaced, definition)
+
+
+def _line(kind: str, name: str, definition: str | None, schema: str) -> str:
+    """Return an object as one line, whatever its name and definition hold."""
+    text = f"{kind} {_nameless(name, schema)}: {_nameless(definition or '', schema)}"
+    return text.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
+
+
+async def structure(connection: Connection, schema: str) -> tuple[str, ...]:
+    """Return a schema's structure: a line for each object, with ``<tenant>`` for the schema and its role.
+
+    The schema's owner is ``<owner>``. Lines are sorted by code point, and have neither line feeds nor
+    carriage returns. `db.migrations.catalog` has the kinds of objects.
 
     Args:
-        connection: of any login; all may read the catalog.
+        connection: of any login; all may read the catalog. It may be in a transaction of asyncpg's (not in
+            one that the text BEGIN started), and gets its settings back.
         schema: the schema's name.
+
+    Raises:
+        asyncpg.InvalidSchemaNameError: there is no such schema.
+        asyncpg.PostgresError: an object was dropped while it was read.
     """
-    rows = await connection.fetch(_STRUCTURE, schema)
-    lines = (f"{row['kind']} {row['name']}: {row['definition']}" for row in rows)
-    return tuple(line.replace(f"{schema}.", "") for line in lines)
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        await connection.execute(_PRINTING)
+        rows = await connection.fetch(_STRUCTURE, schema)
+    finally:
+        # Not a commit: the settings would stay until the end of an outer transaction.
+        await transaction.rollback()
+    return tuple(sorted(_line(row["kind"], row["name"], row["definition"], schema) for row in rows))
 
 
 async def fingerprint(connection: Connection, schema: str) -> str:
