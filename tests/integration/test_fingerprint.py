@@ -11,7 +11,7 @@ from db import bootstrap, names
 from db.local.servers.postgres import PostgresServer
 from db.migrations import run
 from db.migrations.fingerprint import fingerprint, structure
-from db.migrations.lineage import lineage
+from db.migrations.lineages import lineage
 from db.migrations.render import render
 from db.names import SchemaName
 from db.server import roles
@@ -33,7 +33,7 @@ async def build(owner: asyncpg.Connection, *scripts: str) -> SchemaName:
     schema, chain = names.new_schema_name(), lineage("tenant", Settings().alembic_config)
     async with owner.transaction():
         await roles.create_schema(owner, schema)
-        await run.upgrade_schema(owner, schema, render(chain, None, chain.head))
+        await run.run_script(owner, schema, render(chain, None, chain.head))
         for script in scripts:
             await run_in(owner, schema, script)
     return schema
