@@ -32,9 +32,8 @@ def lineage_of(folder: Path, *bodies: str) -> Lineage:
             f"revision = 'r{number}'\ndown_revision = {f'r{number - 1}' if number > 1 else None!r}\n"
             f"compatible_from = 'r1'\n\n"
         )
-        (versions / f"r{number}.py").write_text(
-            header + textwrap.dedent(body) + "\n\ndef downgrade():\n    pass\n"
-        )
+        end = "" if "def downgrade()" in body else "\n\ndef downgrade():\n    pass\n"
+        (versions / f"r{number}.py").write_text(header + textwrap.dedent(body) + end)
     ini = folder / "alembic.ini"
     ini.write_text(_INI.format(root=folder))
     return Lineage("tenant", ini)

@@ -28,6 +28,10 @@ def lineage(name: LineageName, config: Path) -> Lineage:
     """
     found = Lineage(name, config)
     check(found)
+    if name == "tenant" and not found.knows(domain.OLDEST_SERVED):
+        raise LineageError(
+            f"OLDEST_SERVED in db/domain.py is {domain.OLDEST_SERVED!r}: the tenant lineage has no such revision"
+        )
     return found
 
 
@@ -41,10 +45,6 @@ def check(lineage: Lineage) -> None:
         fault = _fault(lineage, script)
         if fault:
             raise LineageError(f"revision {script.revision} ({lineage.name} lineage): {fault}")
-    if lineage.name == "tenant" and not lineage.knows(domain.OLDEST_SERVED):
-        raise LineageError(
-            f"OLDEST_SERVED in db/domain.py is {domain.OLDEST_SERVED!r}: the tenant lineage has no such revision"
-        )
     _check_rendering(lineage)
 
 

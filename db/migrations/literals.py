@@ -109,11 +109,26 @@ def _text(value: Any, type_: TypeEngine[Any]) -> str:
 
 def _datetime(value: dt.datetime, type_: TypeEngine[Any]) -> str:
     aware = isinstance(type_, types.DateTime) and type_.timezone
-    if aware and value.tzinfo is None:
-        value = value.astimezone(dt.UTC)  # as asyncpg does
-    elif isinstance(type_, types.DateTime) and not aware and value.tzinfo is not None:
+    if aware:
+        value = value.astimezone(dt.UTC)  # as asyncpg does, also where there is no offset
+    elif isinstance(type_, types.DateTime) and value.tzinfo is not None:
         raise LiteralError("a time with an offset given for a column without time zone")
-    return value.isoformat(" ")
+    return _INFINITE.get(value.replace(tzinfo=None), value.isoformat(" "))
+
+
+def _date(value: dt.date, type_: TypeEngine[Any]) -> str:
+    if isinstance(type_, types.DateTime):
+        return _datetime(dt.datetime(value.year, value.month, value.day), type_)  # noqa: DTZ001
+    return _INFINITE.get(value, value.isoformat())
+
+
+_INFINITE: Final[Mapping[dt.date, str]] = {
+    dt.date.min: "-infinity",
+    dt.date.max: "infinity",
+    dt.datetime.min: "-infinity",  # noqa: DTZ901
+    dt.datetime.max: "infinity",  # noqa: DTZ901
+}
+"""The dates and times that asyncpg sends, and returns, for PostgreSQL's infinite ones."""
 
 
 def _interval(value: dt.timedelta, _: TypeEngine[Any]) -> str:
@@ -160,7 +175,7 @@ _TEXT: Final[Mapping[type | tuple[type, ...], Callable[[Any, TypeEngine[Any]], s
     (bytes, bytearray, memoryview): lambda value, _: f"\\x{bytes(value).hex()}",
     UUID: lambda value, _: str(value),
     dt.datetime: _datetime,
-    dt.date: lambda value, _: value.isoformat(),
+    dt.date: _date,
     dt.time: lambda value, _: value.isoformat(),
     dt.timedelta: _interval,
     asyncpg.Range: _range,

@@ -158,6 +158,9 @@ class _Connection:
             raise RecordError(f"checkfirst looks for what is there: pass checkfirst=False, or {ONLINE}")
         visitor(self.dialect, self, **kwargs).traverse_single(element)
 
+    def in_transaction(self) -> bool:
+        return True
+
     def schema_for_object(self, element: Any) -> Any:
         return element.schema
 

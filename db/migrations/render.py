@@ -21,7 +21,7 @@ from db.migrations.proxies import ArgumentError, pointed_at
 from db.migrations.recorder import UNRECORDED, Recorder, Statement
 from db.migrations.rules import ONLINE
 
-DIALECT: Final[Dialect] = PGDialect_asyncpg()  # type: ignore[no-untyped-call]
+DIALECT: Final[Dialect] = PGDialect_asyncpg(dbapi=PGDialect_asyncpg.import_dbapi())  # type: ignore[no-untyped-call]
 """The dialect of the online run. The plain ``postgresql`` dialect would double every ``%``."""
 
 _ONE_AT_A_TIME: Final = threading.RLock()

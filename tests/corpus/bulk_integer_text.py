@@ -1,0 +1,10 @@
+# refused: str given for
+"""Text for an integer, which asyncpg refuses."""
+
+import sqlalchemy as sa
+from alembic import op
+
+
+def upgrade():
+    things = op.create_table("things", sa.Column("n", sa.Integer()), sa.Column("x", sa.Integer()))
+    op.bulk_insert(things, [{"n": 1, "x": "5"}])

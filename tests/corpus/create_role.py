@@ -1,0 +1,8 @@
+# refused: CREATE ROLE
+"""A role."""
+
+from alembic import op
+
+
+def upgrade():
+    op.execute("CREATE ROLE somebody")

@@ -1,0 +1,6 @@
+# refused: ValueError
+"""A revision that fails of itself."""
+
+
+def upgrade():
+    raise ValueError("not today")
