@@ -131,8 +131,10 @@ def _check_platform(words: Sequence[str]) -> None:
     found = _starts(words, *_PLATFORM)
     if found is None and _follow(words, "owner", "to"):
         found = "OWNER TO"
+    if found is None and _follow(words, "security", "definer"):
+        found = "SECURITY DEFINER"
     if found is not None:
-        raise RuleError(f"{found}: the platform owns tenants' tables and grants the rights on them")
+        raise RuleError(f"{found}: the platform owns tenants' objects and grants the rights on them")
 
 
 def _check_extension(words: Sequence[str]) -> None:

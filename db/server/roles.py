@@ -31,6 +31,14 @@ WHERE t.rolname = $1 AND m.admin_option AND k.rolname ~ '^tenantry_keeper_[0-9]{
 """
 
 
+_PATHLESS = """
+SELECT p.oid::regprocedure::text AS routine
+FROM pg_catalog.pg_proc p
+WHERE p.pronamespace = $1::regnamespace AND p.prokind IN ('f', 'p')
+  AND NOT coalesce(p.proconfig @> ARRAY[$2], false)
+"""
+
+
 async def keeper(connection: Connection) -> str:
     """Return the name of a keeper with room for a tenant's role. If all are full, add one.
 
@@ -81,6 +89,9 @@ async def grant_schema(connection: Connection, schema: SchemaName) -> None:
 
     The role can read and write the rows of all tables except ``alembic_version``. It cannot run DDL.
 
+    A function's body is read where it is called, and the API has no path to the tenant's schema. So each
+    function gets the path of the migrations that made it.
+
     Args:
         connection: of the owner, in a transaction.
         schema: the tenant's schema.
@@ -93,6 +104,12 @@ async def grant_schema(connection: Connection, schema: SchemaName) -> None:
         f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {name} TO {name};"
         f"REVOKE ALL ON {name}.alembic_version FROM {name}"
     )
+    path = f"{schema}, extensions, pg_temp"
+    routines = await connection.fetch(_PATHLESS, schema, f"search_path={path}")
+    if routines:
+        await connection.execute(
+            "".join(f"ALTER ROUTINE {row['routine']} SET search_path TO {path};" for row in routines)
+        )
 
 
 async def drop_schema(connection: Connection, schema: SchemaName) -> None:
