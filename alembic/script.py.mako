@@ -8,7 +8,7 @@ down_revision = ${repr(down_revision)}
 branch_labels = ${repr(branch_labels)}
 depends_on = ${repr(depends_on)}
 # The oldest revision whose code still works with this one.
-compatible_from = ${repr(down_revision or up_revision)}
+compatible_from = ${repr(down_revision if isinstance(down_revision, str) else up_revision)}
 
 
 def upgrade():

@@ -12,6 +12,7 @@ import asyncpg
 import structlog
 
 from db import bootstrap, logs, settings
+from db.migrations.lineage import LineageError
 from db.migrations.lineages import lineage
 from db.migrations.online import Online
 from db.server import version
@@ -63,6 +64,7 @@ async def run(config: Settings, stop: asyncio.Event) -> None:
     Raises:
         SettingsError: a setting is missing.
         UnsupportedServerError: PostgreSQL is too old.
+        LineageError: a revision cannot be run.
     """
     owner_url = config.require("owner_database_url")
     tenant_lineage = lineage("tenant", config.alembic_config)
@@ -200,7 +202,7 @@ def main() -> int:
     gc.freeze()  # modules stay; collecting garbage among them would stop everything for tens of milliseconds
     try:
         asyncio.run(_main(config))
-    except version.UnsupportedServerError as error:
+    except (version.UnsupportedServerError, LineageError) as error:
         log.error("refused to start", error=str(error))
         return 2
     return 0

@@ -64,7 +64,8 @@ def release(config: Settings, folder: Path, *bodies: str) -> Settings:
             f"compatible_from = {HEAD!r}\n"
         )
         versions = folder / "alembic" / "versions" / "tenant"
-        (versions / f"r{number}.py").write_text(f"{header}{body}\n\ndef downgrade():\n    pass\n")
+        end = "" if "def downgrade()" in body else "\n\ndef downgrade():\n    pass\n"
+        (versions / f"r{number}.py").write_text(f"{header}{body}{end}")
         before = f"r{number}"
     return replace(config, alembic_config=folder / "alembic.ini")
 

@@ -1,6 +1,8 @@
 """Shell: runs commands as an operator types them, in separate processes."""
 
 import asyncio
+import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +44,29 @@ async def typed(config: Settings, *command: str, within: float = 60) -> Finished
             check=False,
         )
         leaks.look(done.stderr)  # a command may print a secret as its result, but must not log one
+        return Finished(done.returncode, done.stdout, done.stderr)
+
+    return await asyncio.to_thread(run)
+
+
+async def typed_at_terminal(config: Settings, said: str, *command: str, within: float = 60) -> Finished:
+    """Run a command of the project at a terminal, where ``said`` is typed, and return how it ended."""
+
+    def run() -> Finished:
+        terminal, end = pty.openpty()
+        os.write(terminal, f"{said}\n".encode())
+        done = subprocess.run(
+            [str(BIN / command[0]), *command[1:]],
+            cwd=PROJECT,
+            env=environment(config),
+            stdin=end,
+            capture_output=True,
+            text=True,
+            timeout=within,
+            check=False,
+        )
+        os.close(terminal)
+        os.close(end)
         return Finished(done.returncode, done.stdout, done.stderr)
 
     return await asyncio.to_thread(run)

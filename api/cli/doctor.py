@@ -1,12 +1,16 @@
 """``litestar doctor``: checks the installation, and says what each finding would allow."""
 
+from contextlib import suppress
+from typing import get_args
+
 import click
 import msgspec
 
 from api.cli import shell
 from db import names
 from db.ledger import pause
-from db.migrations.lineages import lineage
+from db.migrations.lineage import LineageError, LineageName
+from db.migrations.lineages import lineage, not_idempotent
 from db.migrations.run import current_revision
 from db.server import hardening, rights, version
 from db.session.connection import Connection
@@ -41,10 +45,32 @@ def doctor_command(*, as_json: bool) -> None:
 
 
 async def examine(config: Settings) -> list[Finding]:
-    """Return all findings: those of the API's login first, then those of the owner if its address is set."""
-    found = await shell.connected(config.require("database_url"), _app)
+    """Return all findings: of the lineages, of the API's login, and of the owner if its address is set."""
+    found = _lineages(config)
+    found += await shell.connected(config.require("database_url"), _app)
     if config.owner_database_url:
         found += await shell.connected(config.owner_database_url, lambda c: _owner(c, config))
+    return found
+
+
+def _lineages(config: Settings) -> list[Finding]:
+    found = []
+    for name in get_args(LineageName):
+        try:
+            chain = lineage(name, config.alembic_config)
+        except LineageError as error:
+            found.append(
+                Finding("revisions", str(error), "nothing; API, provisioner and alembic refuse to start")
+            )
+            continue
+        found += [
+            Finding(
+                "revisions",
+                f"{revision} is online, but not idempotent",
+                "nothing; if it fails, its command is parked, and somebody has to look what it did",
+            )
+            for revision in not_idempotent(chain)
+        ]
     return found
 
 
@@ -118,12 +144,13 @@ async def _owner(connection: Connection, config: Settings) -> list[Finding]:
         found.append(Finding("owner", "is a superuser", "a tenant's function runs with all rights"))
     if not row["rolcreaterole"]:
         found.append(Finding("owner", "lacks CREATEROLE", "no keeper can be added once all are full"))
-    shared = lineage("shared", config.alembic_config)
     revision = await current_revision(connection, "shared")
-    if revision != shared.head:
-        found.append(
-            Finding("shared revision", f"at {revision}, not {shared.head}", "the API is not ready (503)")
-        )
+    with suppress(LineageError):  # it is a finding of its own
+        head = lineage("shared", config.alembic_config).head
+        if revision != head:
+            found.append(
+                Finding("shared revision", f"at {revision}, not {head}", "the API is not ready (503)")
+            )
     if await connection.fetchval(
         "SELECT to_regclass('shared.switches') IS NOT NULL"
     ) and await pause.is_paused(connection):

@@ -8,7 +8,8 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final, cast
+from pathlib import Path
+from typing import Final, cast, get_args
 
 import asyncpg
 from alembic.runtime.environment import EnvironmentContext
@@ -28,7 +29,7 @@ from db.migrations.schemas import Schemas, Target
 from db.session.connection import Connection
 from db.settings import Settings
 
-log = logging.getLogger("alembic.runtime.migration")
+log = logging.getLogger(__name__)
 
 _HEADS: Final = frozenset({"head", "heads"})
 
@@ -47,22 +48,23 @@ async def run(environment: EnvironmentContext, given: Sequence[str], load: Calla
     arguments = Arguments.read(given)
     options = environment.context_opts
     command = options["fn"].__name__
+    file = Path(environment.config.config_file_name or "alembic.ini")
     try:
         if command in {"upgrade", "downgrade"}:
             direction = cast("Direction", command)
             if environment.is_offline_mode():
-                chain = lineage(arguments.lineage, load().alembic_config)
+                chain = lineage(arguments.lineage, file)
                 _print_between(environment, chain, direction)
             else:
-                await _Moves(environment, Schemas(load()), direction, arguments).run()
+                await _Moves(environment, Schemas(load(), file), direction, arguments).run()
         elif environment.is_offline_mode():
             _print_stamp(environment, arguments.lineage)
         elif "revision_context" in options:
-            await commands.compare(environment, Schemas(load()), arguments)
+            await commands.compare(environment, Schemas(load(), file), arguments)
         elif command == "nothing":  # `alembic merge` only reads the revisions
             narrow(environment.script, arguments.lineage)
         else:
-            await _each(environment, Schemas(load()), command, arguments)
+            await _each(environment, Schemas(load(), file), command, arguments)
     except TenantryError as error:
         raise CommandError(str(error)) from error
 
@@ -181,6 +183,8 @@ class _Moves:
             CommandError: the destination is unknown, a schema could not be moved, or nobody agreed to it.
         """
         arguments = self._arguments
+        for name in ("shared",) if arguments.shared else get_args(LineageName):
+            self._schemas.lineage(name)  # a revision that cannot be run is told before anything is
         if arguments.shared:
             await self._move("shared", [await self._schemas.shared()])
         elif arguments.tenant is not None:

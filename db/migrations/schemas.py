@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from uuid import UUID
 
 import msgspec
@@ -46,13 +47,15 @@ class Schemas:
 
     Args:
         settings: the settings.
+        alembic_config: Alembic's configuration file, with which the command was given.
 
     Raises:
         SettingsError: there is no address.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, alembic_config: Path) -> None:
         self._settings = settings
+        self._alembic_config = alembic_config
         self._url = make_url(settings.require("owner_database_url")).set(drivername="postgresql+asyncpg")
 
     def lineage(self, name: LineageName) -> Lineage:
@@ -61,7 +64,7 @@ class Schemas:
         Raises:
             LineageError: a revision cannot be run.
         """
-        return lineage(name, self._settings.alembic_config)
+        return lineage(name, self._alembic_config)
 
     async def shared(self) -> Target:
         async with self.connected("shared") as connection:
