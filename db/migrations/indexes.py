@@ -13,7 +13,7 @@ from sqlalchemy.sql.elements import TextClause
 
 _INVALID: Final = text(
     """
-    SELECT FROM pg_catalog.pg_index
+    SELECT 1 FROM pg_catalog.pg_index
     WHERE indexrelid = to_regclass(quote_ident(:name)) AND NOT indisvalid
     """
 )

@@ -10,13 +10,17 @@ from db.ledger.contracts import ContractError, MigrationFailed
 from db.ledger.inbox import Entry, Failure
 from db.migrations.lineage import Lineage
 from db.migrations.online import Online, migrated
-from db.migrations.render import render
+from db.migrations.render import is_idempotent, is_online, render
 from db.migrations.run import MigrationError, current_revision, run_script
 from db.session.connection import Connection
 from db.tenants import registry
 from db.tenants.registry import Tenant
-from provisioner.failures import BusyError
+from provisioner.failures import TRANSIENT, BusyError
 from provisioner.handlers.handler import Handler, Job, Outcome
+
+
+class NotRepeatableError(MigrationError):
+    """An online revision that is not idempotent failed. What it did before that is not known."""
 
 
 class MigrateHandler(Handler[contracts.Migrate]):
@@ -44,8 +48,17 @@ class MigrateHandler(Handler[contracts.Migrate]):
         current = await self._current(connection, job.tenant)
         if not self._is_behind(current, target) or not self._online.needed(current, target):
             return
-        if not await self._online.upgrade(job.tenant, target, caused_by=job.entry.id):
-            raise BusyError
+        try:
+            if not await self._online.upgrade(job.tenant, target, caused_by=job.entry.id):
+                raise BusyError
+        except TRANSIENT as error:
+            reached = await self._current(connection, job.tenant)
+            failed = self._lineage.path(reached, target)[0]
+            if is_online(failed.module) and not is_idempotent(failed.module):
+                raise NotRepeatableError(
+                    f"revision {failed.revision} is not idempotent, so it is not tried again: {error}"
+                ) from error
+            raise
 
     async def work(self, connection: Connection, job: Job[contracts.Migrate], /) -> Outcome:
         tenant, target = job.tenant, job.command.revision
