@@ -111,9 +111,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 1.0
 
     provision_concurrency: Annotated[
-        int, Meta(ge=1, description="Commands that one provisioner works on at once.")
+        int,
+        Meta(
+            ge=1,
+            description="Commands that one provisioner works on at once. Bulk work takes all but one; 1 counts as 2.",
+        ),
     ] = 2
-    prefetch: Annotated[int, Meta(ge=1, description="Commands RabbitMQ hands to one provisioner ahead.")] = 10
+    prefetch: Annotated[
+        int,
+        Meta(
+            ge=1,
+            description="Sign-ups RabbitMQ hands to one provisioner ahead, besides BULK_IN_FLIGHT of bulk work.",
+        ),
+    ] = 10
     relay_batch: Annotated[int, Meta(ge=1, description="Ledger rows the relay leases at once.")] = 100
     relay_poll: Annotated[
         float, Meta(gt=0, description="Seconds between looks at the ledger when no wake-up comes.")
@@ -128,9 +138,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     publish_timeout: Annotated[
         float, Meta(gt=0, description="Seconds a publish, confirm included, may take.")
     ] = 10.0
-    max_in_flight: Annotated[int, Meta(ge=1, description="Most commands published and not yet handled.")] = (
-        200
-    )
+    max_in_flight: Annotated[
+        int,
+        Meta(
+            ge=1,
+            description="Most commands published and not yet handled. Sign-ups do not wait for bulk work among them.",
+        ),
+    ] = 200
+    bulk_in_flight: Annotated[
+        int,
+        Meta(
+            ge=1,
+            description="Most of them that are bulk work: migrations and bulk replays. Raise it above the slots"
+            " of all provisioners together.",
+        ),
+    ] = 10
     republish_after: Annotated[
         float,
         Meta(gt=0, description="Seconds after which a published command that nobody holds is sent again."),
@@ -187,9 +209,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """The size of a provisioner's connection pool.
 
         The relay's four batches, upkeep and the replayer need one connection each. A command that is worked
-        on needs two: one to hold its lock, and one to record its result.
+        on needs two: one to hold its lock, and one to record its result. At least two are worked on at once.
         """
-        return 6 + 2 * self.provision_concurrency
+        return 6 + 2 * max(self.provision_concurrency, 2)
 
     @property
     def connections(self) -> int:

@@ -51,6 +51,7 @@ def transport(config: Settings) -> Transport:
         prefetch=config.prefetch,
         concurrency=config.provision_concurrency,
         publish_timeout=config.publish_timeout,
+        bulk=config.bulk_in_flight,
     )
 
 
@@ -92,6 +93,7 @@ async def run(config: Settings, stop: asyncio.Event) -> None:
             lease=config.relay_lease,
             poll=config.relay_poll,
             in_flight=config.max_in_flight,
+            bulk_in_flight=config.bulk_in_flight,
         )
         upkeep = Upkeep(
             pool,

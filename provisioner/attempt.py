@@ -27,8 +27,6 @@ from provisioner.handlers.handler import Handler, Handlers, Job
 
 log = structlog.get_logger(__name__)
 
-BUSY_DELAY: Final = 0.5
-"""Seconds until a command whose tenant or row is in use is delivered again."""
 LOCK_TIMEOUT: Final = 1000
 """Milliseconds to wait for another delivery of the same command, and for a row in the first transaction."""
 _ANSWER: Final = 5.0
@@ -91,8 +89,8 @@ class Attempts:
                 with metrics.attempt(entry.type):
                     await handler.prepare(connection, job)
                     await self._work(connection, handler, job)
-            except failures.BusyError:
-                await self._give_back(entry.id, BUSY_DELAY)
+            except failures.BusyError as error:
+                await self._give_back(entry.id, error.delay)
             except asyncio.CancelledError:
                 await asyncio.shield(self._give_back(entry.id, 0))
                 raise

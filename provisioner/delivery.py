@@ -19,12 +19,14 @@ from db.ledger.contracts import UNKNOWN, ContractError, Parked
 from db.ledger.inbox import Failure
 from db.session.connection import Connection
 from provisioner import failures
-from provisioner.attempt import BUSY_DELAY, LOCK_TIMEOUT, Attempts, Policy
+from provisioner.attempt import LOCK_TIMEOUT, Attempts, Policy
 from provisioner.handlers.handler import Handlers
 from provisioner.transport import DatabaseAwayError
 
 log = structlog.get_logger(__name__)
 
+_NO_ROOM_DELAY = 1.0
+"""Seconds until a command is delivered again for which there was no room."""
 _COPY_DELAY = 15.0
 """Seconds until a command is delivered again that another delivery has in hand."""
 _PROBE_INTERVAL = 0.5
@@ -57,6 +59,25 @@ class Deliveries:
             async with self._alone(known) as connection:
                 if connection is not None:
                     await self._attempts.make(connection, known)
+
+    async def postpone(self, message_id: str | None, body: bytes) -> None:
+        """Give a command back without an attempt. A message that the ledger does not know is parked, once.
+
+        Raises:
+            DatabaseAwayError: nothing was decided; the message must be delivered again.
+        """
+        with _away():
+            known = await self._known(message_id, body)
+            if known is None:
+                return
+            async with self._alone(known) as connection:
+                if connection is None:
+                    return
+                async with connection.transaction():
+                    # Waits for the relay that is just marking the row; `postpone` would pass it over.
+                    await connection.execute(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT}")
+                    await inbox.lock_open(connection, known)
+                    await inbox.postpone(connection, known, delay=_NO_ROOM_DELAY)
 
     async def signup(self, message_id: str | None, body: bytes) -> None:
         """Handle a delivery of a sign-up from outside. A message that is no sign-up is parked as ``unknown``, once.
@@ -151,7 +172,7 @@ class Deliveries:
             try:
                 yield connection
             except asyncpg.LockNotAvailableError:  # the message's or the tenant's row is locked
-                await inbox.postpone(connection, message_id, delay=BUSY_DELAY)
+                await inbox.postpone(connection, message_id, delay=failures.BUSY_DELAY)
 
 
 @contextmanager

@@ -37,8 +37,20 @@ NOT_NOW: Final = (*AWAY, *TRANSIENT)
 CRASH_LOOP: Final = "crash_loop"
 
 
+BUSY_DELAY: Final = 0.5
+"""Seconds until a command whose tenant or row is in use is delivered again."""
+
+
 class BusyError(Exception):
-    """Somebody else is working on the tenant; try again soon."""
+    """It is not the command's turn; its attempt is given back.
+
+    Args:
+        delay: seconds until the command is delivered again.
+    """
+
+    def __init__(self, delay: float = BUSY_DELAY) -> None:
+        super().__init__(delay)
+        self.delay = delay
 
 
 def failure(error: BaseException) -> Failure:

@@ -8,13 +8,16 @@ import structlog
 
 from db.ledger.heartbeats import BrokerState
 from db.ledger.outbox import Leased
+from provisioner.slots import Slots
 from provisioner.transport import Consumer, DatabaseAwayError
 
 log = structlog.get_logger(__name__)
 
 
 class InProcess:
-    """Delivers messages through a queue in memory. If the process dies, the ledger still has the messages.
+    """Delivers messages through queues in memory, one for sign-ups and one for bulk work.
+
+    If the process dies, the ledger still has the messages.
 
     Args:
         concurrency: number of commands to work on at once.
@@ -23,8 +26,9 @@ class InProcess:
     state: BrokerState = "in-process"
 
     def __init__(self, *, concurrency: int) -> None:
-        self._concurrency = concurrency
-        self._queue: asyncio.Queue[Leased] = asyncio.Queue()
+        self._slots = Slots(concurrency)
+        self._signups: asyncio.Queue[Leased] = asyncio.Queue()
+        self._bulk: asyncio.Queue[Leased] = asyncio.Queue()
         self._receiving = True
         self._working = 0
         self._idle = asyncio.Event()
@@ -36,7 +40,7 @@ class InProcess:
 
     @property
     def in_hand(self) -> int:
-        return self._working + self._queue.qsize()
+        return self._working + self._signups.qsize() + self._bulk.qsize()
 
     async def wait_up(self) -> None:
         return
@@ -44,7 +48,7 @@ class InProcess:
     async def publish(self, leased: Sequence[Leased]) -> list[str | None]:
         for row in leased:
             if row.kind == "command":  # without a broker, nobody subscribes to events
-                self._queue.put_nowait(row)
+                self._queue_of(row).put_nowait(row)
         return [None] * len(leased)
 
     async def ready(self) -> int | None:
@@ -52,14 +56,17 @@ class InProcess:
 
     async def run(self, consumer: Consumer) -> None:
         async with asyncio.TaskGroup() as group:
-            for _ in range(self._concurrency):
-                group.create_task(self._work(consumer))
+            for _ in range(self._slots.count):
+                group.create_task(self._work(self._signups, consumer))
+            for _ in range(self._slots.bulk):
+                group.create_task(self._work(self._bulk, consumer))
 
     async def stop_receiving(self) -> None:
         self._receiving = False
-        while not self._queue.empty():  # the ledger publishes the commands again
-            with suppress(asyncio.QueueEmpty):
-                self._queue.get_nowait()
+        for queue in (self._signups, self._bulk):
+            while not queue.empty():  # the ledger publishes the commands again
+                with suppress(asyncio.QueueEmpty):
+                    queue.get_nowait()
 
     async def drained(self) -> None:
         await self._idle.wait()
@@ -67,19 +74,23 @@ class InProcess:
     async def abandon(self) -> None:
         return  # the work runs within `run` and is cancelled with it
 
-    async def _work(self, consumer: Consumer) -> None:
+    def _queue_of(self, row: Leased) -> asyncio.Queue[Leased]:
+        return self._bulk if row.is_bulk else self._signups
+
+    async def _work(self, queue: asyncio.Queue[Leased], consumer: Consumer) -> None:
         while True:
-            row = await self._queue.get()
-            if not self._receiving:
-                return
+            row = await queue.get()
             self._working += 1
             self._idle.clear()
             try:
-                take = consumer.signup if row.signs_up else consumer.command
-                await take(str(row.id), row.body)
+                async with self._slots.taken(bulk=row.is_bulk):
+                    if not self._receiving:
+                        return
+                    take = consumer.signup if row.signs_up else consumer.command
+                    await take(str(row.id), row.body)
             except DatabaseAwayError:
                 await consumer.database_back()
-                self._queue.put_nowait(row)  # nothing was decided about the message
+                queue.put_nowait(row)  # nothing was decided about the message
             except Exception:
                 log.exception("delivery failed", message_id=str(row.id))
             finally:

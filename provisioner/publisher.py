@@ -51,6 +51,7 @@ class Publisher:
             type=row.type,
             content_type="application/cloudevents+json",
             delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+            priority=row.priority,
         )
         if row.kind == "command" and row.signs_up:
             await self._signup.publish(message, topology.SIGNUP_KEY, mandatory=True)

@@ -14,11 +14,13 @@ import structlog
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, DeliveryError, PublishError
 
+from db.ledger.envelope import SIGN_UP
 from db.ledger.heartbeats import BrokerState
 from db.ledger.outbox import Leased
 from provisioner import metrics, topology
 from provisioner.amqp import LOST, address, close, connect, first, is_asked_for, lost_not_cancelled
 from provisioner.publisher import Publisher
+from provisioner.slots import Slots
 from provisioner.transport import Consumer, DatabaseAwayError
 
 log = structlog.get_logger(__name__)
@@ -34,17 +36,22 @@ class Rabbit:
 
     Args:
         url: the broker's address, ``amqp://...``.
-        prefetch: number of commands that the broker hands over ahead.
+        prefetch: number of sign-ups that the broker hands over ahead.
         concurrency: number of commands to work on at once.
         publish_timeout: seconds that one publish may take, including its confirm.
+        bulk: number of commands of bulk work to hold, whether they are worked on or wait. More are given back.
     """
 
-    def __init__(self, url: str, *, prefetch: int, concurrency: int, publish_timeout: float) -> None:
+    def __init__(
+        self, url: str, *, prefetch: int, concurrency: int, publish_timeout: float, bulk: int = 10
+    ) -> None:
         self._address = address(url)
         self._prefetch = prefetch
         self._publish_timeout = publish_timeout
         self._up = asyncio.Event()
-        self._slots = asyncio.Semaphore(concurrency)
+        self._slots = Slots(concurrency)
+        self._bulk = bulk
+        self._bulk_held = 0
         self._publisher: Publisher | None = None
         self._consuming: dict[str, AbstractChannel] = {}
         self._stopping = asyncio.Event()
@@ -183,18 +190,21 @@ class Rabbit:
         session = _Session()
         try:
             channels = []
-            for queue, prefetch, take in (
-                (topology.COMMANDS_QUEUE, self._prefetch, consumer.command),
-                (topology.SIGNUP_QUEUE, self._prefetch, consumer.signup),
-                (topology.DEAD_QUEUE, 1, consumer.dead),
+            for queue, prefetch, take, postpone in (
+                # Bulk work that is held leaves the whole prefetch to sign-ups.
+                (topology.COMMANDS_QUEUE, self._prefetch + self._bulk, consumer.command, consumer.postpone),
+                (topology.SIGNUP_QUEUE, self._prefetch, consumer.signup, None),
+                (topology.DEAD_QUEUE, 1, consumer.dead, None),
             ):
                 channel = await connection.channel()
                 await channel.set_qos(prefetch_count=prefetch)
                 source = await channel.get_queue(queue, ensure=False)
 
-                async def receive(message: AbstractIncomingMessage, take: _Take = take) -> None:
+                async def receive(
+                    message: AbstractIncomingMessage, take: _Take = take, postpone: _Take | None = postpone
+                ) -> None:
                     # A separate task, so that work goes on if the channel that delivered it is lost.
-                    task = asyncio.create_task(self._receive(message, take, session))
+                    task = asyncio.create_task(self._receive(message, session, take, postpone))
                     self._tasks.add(task)
                     task.add_done_callback(self._tasks.discard)
 
@@ -220,12 +230,20 @@ class Rabbit:
         if session.away.is_set():
             await consumer.database_back()
 
-    async def _receive(self, message: AbstractIncomingMessage, take: "_Take", session: "_Session") -> None:
+    async def _receive(
+        self,
+        message: AbstractIncomingMessage,
+        session: "_Session",
+        take: "_Take",
+        postpone: "_Take | None",
+    ) -> None:
+        """Handle and settle a message. If it is bulk work and ``postpone`` is given, it may be given back."""
+        bulk = postpone is not None and (message.priority or 0) < SIGN_UP
         try:
-            async with self._slots:
-                if session.over or session.away.is_set() or self._stopping.is_set():
-                    return  # delivered again when the channel closes
-                await take(message.message_id, message.body)
+            if postpone is not None and bulk and self._bulk_held >= self._bulk:
+                await postpone(message.message_id, message.body)
+            elif not await self._taken(message, session, take, bulk=bulk):
+                return  # delivered again when the channel closes
             with lost_not_cancelled():
                 await message.ack()
         except DatabaseAwayError:
@@ -238,6 +256,20 @@ class Rabbit:
             log.exception("delivery failed", message_id=message.message_id)
             with suppress(*LOST):
                 await message.nack(requeue=True)
+
+    async def _taken(
+        self, message: AbstractIncomingMessage, session: "_Session", take: "_Take", *, bulk: bool
+    ) -> bool:
+        """Handle a message once there is a slot for it. Return False if its session was over by then."""
+        self._bulk_held += bulk
+        try:
+            async with self._slots.taken(bulk=bulk):
+                if session.over or session.away.is_set() or self._stopping.is_set():
+                    return False
+                await take(message.message_id, message.body)
+        finally:
+            self._bulk_held -= bulk
+        return True
 
 
 _Take = Callable[[str | None, bytes], Awaitable[None]]

@@ -28,6 +28,9 @@ class Consumer(Protocol):
             DatabaseAwayError: the message must be delivered again later.
         """
 
+    async def postpone(self, message_id: str | None, body: bytes) -> None:
+        """Give a command back, for which there is no room. Arguments and errors are those of `command`."""
+
     async def signup(self, message_id: str | None, body: bytes) -> None:
         """Handle a sign-up from outside, new or sent again. Arguments and errors are those of `command`."""
 

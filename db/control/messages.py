@@ -27,7 +27,7 @@ class UnknownMessageError(TenantryError):
         super().__init__(f"no message {message_id}")
 
 
-async def replay(connection: Connection, message_ids: Sequence[UUID], by: By) -> int:
+async def replay(connection: Connection, message_ids: Sequence[UUID], by: By, *, bulk: bool = False) -> int:
     """Replay messages: send them again with their own ids. Skip messages that cannot be replayed.
 
     A parked or archived command gets all of its attempts again. A handled command runs again and finds its
@@ -37,11 +37,14 @@ async def replay(connection: Connection, message_ids: Sequence[UUID], by: By) ->
         connection: in a transaction.
         message_ids: the messages' ids.
         by: who replays the messages, and why.
+        bulk: whether they wait for sign-ups from now on, even if they are of sign-ups. Only the owner may say so.
 
     Returns:
         The number of messages replayed.
     """
     targets = await acts.lock_replayable(connection, message_ids)
+    if bulk:
+        await acts.make_bulk(connection, [target.id for target in targets])
     await outbox.send_again(connection, [target.id for target in targets])
     for target in targets:
         await audit.record(

@@ -192,7 +192,7 @@ async def advance(connection: Connection) -> bool:
         replay = Replay.of(row)
         taken = await replayable.take(connection, replay.id, limit=replay.rate)
         by = By(replay.actor, str(replay.id), replay.reason)
-        done = await messages.replay(connection, taken, by)
+        done = await messages.replay(connection, taken, by, bulk=True)
         left = await replayable.has_left(connection, replay.id)
         await connection.execute(
             """

@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 from asyncpg import Record
 
+from db.ledger.envelope import BULK
 from db.ledger.states import (
     ARCHIVABLE,
     IS_STOPPED,
@@ -107,6 +108,13 @@ async def restore(connection: Connection, message_id: UUID) -> MessageRow | None
         message_id,
     )
     return MessageRow.of(row) if row else None
+
+
+async def make_bulk(connection: Connection, message_ids: Sequence[UUID]) -> None:
+    """Give messages the priority of bulk work. The caller, of the owner, has locked their rows."""
+    await connection.execute(
+        f"UPDATE shared.messages SET priority = {BULK} WHERE id = ANY($1) AND priority > {BULK}", message_ids
+    )
 
 
 async def give_way(connection: Connection, message_id: UUID) -> None:

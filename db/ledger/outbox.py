@@ -14,7 +14,7 @@ import asyncpg
 import msgspec
 
 from db.ledger.contracts import SIGN_UPS
-from db.ledger.envelope import Message
+from db.ledger.envelope import SIGN_UP, Message
 from db.ledger.pause import IS_PAUSED
 from db.ledger.states import PUBLISHABLE, REPLAYABLE, SWEEPABLE, WITH_BROKER, MessageKind, before, condition
 from db.session.connection import Connection
@@ -42,6 +42,11 @@ class Leased(msgspec.Struct, frozen=True, kw_only=True):
     def signs_up(self) -> bool:
         """Whether the message goes to the exchange for sign-ups from outside."""
         return self.type in SIGN_UPS
+
+    @property
+    def is_bulk(self) -> bool:
+        """Whether nobody waits for the message: it must not keep a sign-up waiting."""
+        return self.priority < SIGN_UP
 
 
 async def append(connection: Connection, messages: Iterable[Message]) -> None:
@@ -88,33 +93,47 @@ _DUE: Final = """
 
 _EVENTS: Final = condition("event", before("published", "event"), table="m.")
 _COMMANDS: Final = condition("command", before("published"), table="m.")
+_SIGN_UPS: Final = f"{_COMMANDS} AND m.priority >= {SIGN_UP}"
+_BULK: Final = f"{_COMMANDS} AND m.priority < {SIGN_UP}"
+_BULK_ROOM: Final = (
+    "(SELECT greatest(least(altogether - (SELECT count(*) FROM sign_ups), bulk, $1), 0) FROM room)"
+)
 
 _LEASE: Final = f"""
 WITH room AS (
-  SELECT CASE WHEN {IS_PAUSED} THEN 0 ELSE greatest($3 - count(*), 0) END AS commands
+  SELECT CASE WHEN {IS_PAUSED} THEN 0 ELSE $3 END - count(*) FILTER (WHERE priority >= {SIGN_UP}) AS sign_ups,
+         CASE WHEN {IS_PAUSED} THEN 0 ELSE $3 END - count(*) AS altogether,
+         $4 - count(*) FILTER (WHERE priority < {SIGN_UP}) AS bulk
   FROM shared.messages WHERE {WITH_BROKER}
 ), events AS ({_DUE.format(publishable=_EVENTS, limit="$1")}
-), commands AS ({_DUE.format(publishable=_COMMANDS, limit="(SELECT least(commands, $1) FROM room)")})
+), sign_ups AS ({_DUE.format(publishable=_SIGN_UPS, limit="(SELECT greatest(least(sign_ups, $1), 0) FROM room)")}
+), bulk AS ({_DUE.format(publishable=_BULK, limit=_BULK_ROOM)})
 UPDATE shared.messages m
 SET leased_until = now() + make_interval(secs => $2), deliveries = m.deliveries + 1
-WHERE m.id = ANY (ARRAY(SELECT id FROM events UNION ALL SELECT id FROM commands))
+WHERE m.id = ANY (ARRAY(SELECT id FROM events UNION ALL SELECT id FROM sign_ups UNION ALL SELECT id FROM bulk))
 RETURNING m.id, m.kind, m.type, m.priority, m.payload, m.deliveries,
           m.leased_until, m.raw_body
 """
 
 
-async def lease(connection: Connection, *, limit: int, seconds: float, in_flight: int) -> list[Leased]:
+async def lease(
+    connection: Connection, *, limit: int, seconds: float, in_flight: int, bulk_in_flight: int | None = None
+) -> list[Leased]:
     """Lease rows that are due: sign-ups before bulk work, and in order within each tenant.
 
-    While the provisioners are paused, no commands are leased.
+    Bulk work takes no room from sign-ups: they count among themselves alone. While the provisioners are
+    paused, no commands are leased.
 
     Args:
         connection: not in a transaction, so that the lease is committed before anything is published.
-        limit: most rows of each kind.
+        limit: most events, most commands of sign-ups and most commands of bulk work.
         seconds: time until another relay may lease the rows.
-        in_flight: most commands that may be published and not yet handled, these included.
+        in_flight: most commands of sign-ups that may be published and not yet handled, these included; most
+            commands at all, for bulk work.
+        bulk_in_flight: most commands of bulk work among them; ``in_flight`` by default.
     """
-    rows = await connection.fetch(_LEASE, limit, seconds, in_flight)
+    bulk = in_flight if bulk_in_flight is None else bulk_in_flight
+    rows = await connection.fetch(_LEASE, limit, seconds, in_flight, bulk)
     leased = [Leased(**dict(row)) for row in rows]
     return sorted(leased, key=lambda row: (-row.priority, row.id))
 

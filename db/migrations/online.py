@@ -31,6 +31,8 @@ from db.tenants.registry import Tenant
 _KEY: Final = locks.tenant(":id")
 _LOCK: Final = f"SELECT pg_try_advisory_lock({_KEY})"
 _UNLOCK: Final = f"SELECT pg_advisory_unlock({_KEY})"
+_TURN: Final = 1.0
+"""Seconds that a run waits for its turn. It waits at all, so that runs are not turned away in quick succession."""
 
 
 class Online:
@@ -61,24 +63,30 @@ class Online:
             caused_by: the id of the command that asked for the upgrade.
 
         Returns:
-            False if another session holds the tenant's lock.
+            False if another session holds the tenant's lock, or another run of this process goes on.
 
         Raises:
             asyncpg.PostgresError: a statement failed. Earlier revisions stay applied.
         """
-        async with self._one_at_a_time:
-            try:
-                async with self._connected(tenant) as connection:
-                    if not await connection.scalar(text(_LOCK).bindparams(id=str(tenant.id))):
-                        return False
-                    await connection.commit()
-                    await self._move(connection, tenant, end, caused_by)
-                    # Unlock now, because the server may notice the session's end too late.
-                    await connection.execute(text(_UNLOCK).bindparams(id=str(tenant.id)))
-            except DBAPIError as error:
-                if error.orig is not None and error.orig.__cause__ is not None:
-                    raise error.orig.__cause__ from error  # asyncpg's error, by which failures are classified
-                raise
+        try:
+            async with asyncio.timeout(_TURN):
+                await self._one_at_a_time.acquire()
+        except TimeoutError:
+            return False
+        try:
+            async with self._connected(tenant) as connection:
+                if not await connection.scalar(text(_LOCK).bindparams(id=str(tenant.id))):
+                    return False
+                await connection.commit()
+                await self._move(connection, tenant, end, caused_by)
+                # Unlock now, because the server may notice the session's end too late.
+                await connection.execute(text(_UNLOCK).bindparams(id=str(tenant.id)))
+        except DBAPIError as error:
+            if error.orig is not None and error.orig.__cause__ is not None:
+                raise error.orig.__cause__ from error  # asyncpg's error, by which failures are classified
+            raise
+        finally:
+            self._one_at_a_time.release()
         return True
 
     async def _move(

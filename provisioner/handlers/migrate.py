@@ -3,7 +3,7 @@
 Schema, grants, registry and event change in one transaction, or in one per revision if they run online.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from db.ledger import contracts
 from db.ledger.contracts import ContractError, MigrationFailed
@@ -17,6 +17,9 @@ from db.tenants import registry
 from db.tenants.registry import Tenant
 from provisioner.failures import TRANSIENT, BusyError
 from provisioner.handlers.handler import Handler, Job, Outcome
+
+_ONLINE_DELAY: Final = 3.0
+"""Seconds until a command is delivered again whose online revisions could not run yet. Scripts go first."""
 
 
 class NotRepeatableError(MigrationError):
@@ -50,7 +53,7 @@ class MigrateHandler(Handler[contracts.Migrate]):
             return
         try:
             if not await self._online.upgrade(job.tenant, target, caused_by=job.entry.id):
-                raise BusyError
+                raise BusyError(_ONLINE_DELAY)
         except TRANSIENT as error:
             reached = await self._current(connection, job.tenant)
             failed = self._lineage.path(reached, target)[0]

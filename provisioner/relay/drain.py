@@ -1,6 +1,7 @@
 """The drain: one pass of the relay, in batches, over all messages that are due."""
 
 import asyncio
+from collections import Counter
 
 import structlog
 from asyncpg import Pool
@@ -32,21 +33,32 @@ class Drain:
         batch: rows of each kind to lease at once.
         lease: seconds that a lease lasts.
         in_flight: commands that may be published and not yet handled, at most.
+        bulk_in_flight: how many of them may be bulk work.
     """
 
-    def __init__(self, pool: Pool, transport: Transport, *, batch: int, lease: float, in_flight: int) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        transport: Transport,
+        *,
+        batch: int,
+        lease: float,
+        in_flight: int,
+        bulk_in_flight: int,
+    ) -> None:
         self._pool = pool
         self._transport = transport
         self._batch = batch
         self._lease = lease
         self._in_flight = in_flight
+        self._bulk_in_flight = bulk_in_flight
         self._lanes: list[asyncio.Task[None]] = []
         self._leasing = asyncio.Lock()
         self._publishing = asyncio.Semaphore(_PUBLISHED)
         self._more = True
         self._leased = 0
-        self._unmarked = 0
-        """Leased commands that the ledger does not count as in flight yet."""
+        self._unmarked: Counter[bool] = Counter()
+        """Leased commands that the ledger does not count as in flight yet, by whether they are bulk work."""
 
     async def run(self) -> int:
         """Publish until less than a batch is due, the broker is down or a lane fails.
@@ -83,7 +95,7 @@ class Drain:
                     if leased:
                         await self._deliver(leased, leased_at)
                 finally:
-                    self._unmarked -= _commands(leased)
+                    self._unmarked.subtract(_commands(leased))
         except Exception:
             self._more = False
             raise
@@ -92,11 +104,16 @@ class Drain:
         if not self._more:  # another lane may have ended the drain while this one waited
             return []
         # Leased rows are still pending, and hold back later rows of their tenant.
-        room = max(self._in_flight - self._unmarked, 0)
         async with self._pool.acquire() as connection:
-            leased = await outbox.lease(connection, limit=self._batch, seconds=self._lease, in_flight=room)
+            leased = await outbox.lease(
+                connection,
+                limit=self._batch,
+                seconds=self._lease,
+                in_flight=max(self._in_flight - self._unmarked[False], 0),
+                bulk_in_flight=max(self._bulk_in_flight - self._unmarked[True], 0),
+            )
         self._leased += len(leased)
-        self._unmarked += _commands(leased)
+        self._unmarked.update(_commands(leased))
         if len(leased) < self._batch or self._transport.state == "down":
             self._more = False
         elif len(self._lanes) < _LANES:
@@ -119,5 +136,5 @@ class Drain:
                     await outbox.mark_unpublished(connection, row, error=error, delay=delay)
 
 
-def _commands(leased: list[Leased]) -> int:
-    return sum(row.kind == "command" for row in leased)
+def _commands(leased: list[Leased]) -> Counter[bool]:
+    return Counter(row.is_bulk for row in leased if row.kind == "command")

@@ -35,6 +35,7 @@ class Relay:
         lease: seconds that a lease lasts; at least twice as long as a publish may take.
         poll: seconds to wait at most for a notification before the ledger is read again.
         in_flight: commands that may be published and not yet handled, at most.
+        bulk_in_flight: how many of them may be bulk work; ``in_flight`` by default.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Relay:
         lease: float,
         poll: float,
         in_flight: int,
+        bulk_in_flight: int | None = None,
     ) -> None:
         self._pool = pool
         self._transport = transport
@@ -54,6 +56,7 @@ class Relay:
         self._lease = lease
         self._poll = poll
         self._in_flight = in_flight
+        self._bulk_in_flight = in_flight if bulk_in_flight is None else bulk_in_flight
         self._wake = asyncio.Event()
         self._listener = Listener(url, listening.LEDGER, self._wake.set, probe=_PROBE_EVERY)
 
@@ -84,7 +87,12 @@ class Relay:
     async def publish_due(self) -> int:
         """Publish all messages that are due and mark those that were confirmed. Return how many were leased."""
         drain = Drain(
-            self._pool, self._transport, batch=self._batch, lease=self._lease, in_flight=self._in_flight
+            self._pool,
+            self._transport,
+            batch=self._batch,
+            lease=self._lease,
+            in_flight=self._in_flight,
+            bulk_in_flight=self._bulk_in_flight,
         )
         return await drain.run()
 

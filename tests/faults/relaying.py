@@ -22,7 +22,7 @@ class Deaf:
         await self.over.wait()
         raise DatabaseAwayError
 
-    dead = signup = command
+    dead = signup = postpone = command
 
     async def database_back(self) -> None:
         await asyncio.Event().wait()

@@ -99,6 +99,24 @@ async def test_signups_go_before_bulk_work(owner: asyncpg.Connection) -> None:
     assert len(leased) == 2
 
 
+async def test_bulk_work_takes_no_room_from_sign_ups(owner: asyncpg.Connection) -> None:
+    bulk = [await a_tenant(owner, f"b{n}") for n in range(4)]
+    people = [await a_tenant(owner, f"u{n}") for n in range(3)]
+    for tenant in bulk:
+        await a_command(owner, tenant, 1)
+    leased = await outbox.lease(owner, limit=10, seconds=30, in_flight=2, bulk_in_flight=3)
+    assert len(leased) == 2  # of both together
+    await outbox.mark_published(owner, leased)
+    waited_for = {await a_command(owner, tenant, 1, SIGN_UP) for tenant in people}
+    leased = await lease(owner, in_flight=2)
+    assert len(leased) == 2
+    assert {row.id for row in leased} < waited_for
+    await outbox.mark_published(owner, leased)
+    assert await lease(owner, in_flight=2) == []
+    leased = await outbox.lease(owner, limit=10, seconds=30, in_flight=100, bulk_in_flight=3)
+    assert [row.is_bulk for row in leased] == [False, True]  # the last sign-up, and a third of bulk work
+
+
 async def test_no_more_commands_are_in_flight_than_allowed_and_events_go_on(
     owner: asyncpg.Connection,
 ) -> None:

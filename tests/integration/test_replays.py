@@ -10,6 +10,7 @@ import pytest
 
 from db.audit import By
 from db.control import replays
+from db.ledger.envelope import BULK, SIGN_UP
 from db.ledger.lists import MessageFilter
 from db.settings import Settings
 from tests.messages import WHY
@@ -88,6 +89,21 @@ async def test_all_that_the_filter_means_is_sent_again_and_the_tenants_become_ac
     )
     assert [(row["reason"], row["count"]) for row in rows] == [(WHY["reason"], 7)]
     assert rows[0]["actor"] in as_operator["authorization"]
+
+
+async def test_many_sent_again_wait_for_sign_ups_and_a_single_one_does_not(
+    api: Client, as_operator: dict[str, str], owner: asyncpg.Connection
+) -> None:
+    await park(owner, 3)
+    first = "SELECT id FROM shared.messages WHERE status = 'parked' ORDER BY id LIMIT 1"
+    single = await owner.fetchval(first)
+    answer = await api.post(f"/cc/messages/{single}/replay", headers=as_operator, json=WHY)
+    assert answer.status_code == 200, answer.text
+    await api.post("/cc/replays", headers=as_operator, json=PARKED)
+    assert await replays.advance(owner)
+    rows = await owner.fetch("SELECT id, priority FROM shared.messages WHERE status = 'pending'")
+    assert {row["id"] for row in rows if row["priority"] == SIGN_UP} == {single}
+    assert [row["priority"] for row in rows].count(BULK) == 2
 
 
 async def test_nothing_is_sent_where_the_count_is_not_what_the_operator_expected(
