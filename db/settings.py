@@ -170,6 +170,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     retry_cap: Annotated[
         float, Meta(gt=0, description="Longest wait before a command's retry, in seconds.")
     ] = 300.0
+    newer_release_delay: Annotated[
+        float,
+        Meta(
+            gt=0,
+            description="Seconds until a command that this release does not know is offered to a newer one again.",
+        ),
+    ] = 5.0
     heartbeat_interval: Annotated[
         float, Meta(gt=0, description="Seconds between a provisioner's heartbeats.")
     ] = 2.0

@@ -68,23 +68,12 @@ async def run(config: Settings, stop: asyncio.Event) -> None:
         LineageError: a revision cannot be run.
     """
     owner_url = config.require("owner_database_url")
-    tenant_lineage = lineage("tenant", config.alembic_config)
     await _migrate_shared(owner_url, config, stop)
     if stop.is_set():
         return
     carrier = transport(config)
     async with _pool(owner_url, config.provisioner_pool) as pool:
-        online = Online(owner_url, tenant_lineage, lock_timeout=config.migration_lock_timeout)
-        handlers = by_type(
-            SignupHandler(), ProvisionHandler(tenant_lineage), MigrateHandler(tenant_lineage, online)
-        )
-        policy = Policy(
-            attempts=config.attempt_limit,
-            retry_base=config.retry_base,
-            retry_cap=config.retry_cap,
-            lock_timeout=config.migration_lock_timeout,
-        )
-        consumer = Deliveries(pool, handlers, policy)
+        consumer = _consumer(pool, owner_url, config)
         relay = Relay(
             pool,
             owner_url,
@@ -116,6 +105,21 @@ async def run(config: Settings, stop: asyncio.Event) -> None:
                 config.grace_period,
             )
     log.info("stopped")
+
+
+def _consumer(pool: asyncpg.Pool, owner_url: str, config: Settings) -> Deliveries:
+    """Put together what handles the commands."""
+    chain = lineage("tenant", config.alembic_config)
+    online = Online(owner_url, chain, lock_timeout=config.migration_lock_timeout)
+    policy = Policy(
+        attempts=config.attempt_limit,
+        retry_base=config.retry_base,
+        retry_cap=config.retry_cap,
+        lock_timeout=config.migration_lock_timeout,
+        newer_release_delay=config.newer_release_delay,
+    )
+    handlers = by_type(SignupHandler(), ProvisionHandler(chain), MigrateHandler(chain, online))
+    return Deliveries(pool, handlers, policy, lineage("shared", config.alembic_config))
 
 
 @asynccontextmanager

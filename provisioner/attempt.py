@@ -19,6 +19,8 @@ from asyncpg import Pool
 from db.ledger import envelope, inbox, outbox, pause
 from db.ledger.contracts import ContractError, Parked
 from db.ledger.inbox import Entry, Failure
+from db.migrations.lineage import Lineage
+from db.migrations.run import current_revision
 from db.session import locks
 from db.session.connection import Connection
 from db.tenants import registry
@@ -41,12 +43,14 @@ class Policy(msgspec.Struct, frozen=True):
         retry_base: seconds before the first retry; the wait doubles with each attempt.
         retry_cap: seconds to wait at most.
         lock_timeout: seconds that the work's statements wait for a lock.
+        newer_release_delay: seconds until a command for a newer release is delivered again.
     """
 
     attempts: int
     retry_base: float
     retry_cap: float
     lock_timeout: float
+    newer_release_delay: float = 5.0
 
     def delay(self, attempts: int) -> float:
         """Return the seconds to wait after this number of attempts."""
@@ -60,12 +64,14 @@ class Attempts:
         pool: the owner's connections.
         handlers: handlers by command type.
         policy: how commands are tried again.
+        shared: the shared lineage that this release knows; None if it need not be looked at.
     """
 
-    def __init__(self, pool: Pool, handlers: Handlers, policy: Policy) -> None:
+    def __init__(self, pool: Pool, handlers: Handlers, policy: Policy, shared: Lineage | None = None) -> None:
         self._pool = pool
         self._handlers = handlers
         self._policy = policy
+        self._shared = shared
         self._unspent: set[UUID] = set()
 
     async def make(self, connection: Connection, message_id: UUID) -> None:
@@ -91,6 +97,11 @@ class Attempts:
                     await self._work(connection, handler, job)
             except failures.BusyError as error:
                 await self._give_back(entry.id, error.delay)
+            except failures.NewerReleaseError as error:
+                await self._leave(entry, error)
+            except failures.MISFITS as error:
+                newer = await self._newer(error)
+                await (self._leave(entry, newer) if newer else self._fail(entry, error))
             except asyncio.CancelledError:
                 await asyncio.shield(self._give_back(entry.id, 0))
                 raise
@@ -149,8 +160,8 @@ class Attempts:
             try:
                 handler = self._handler(entry)
                 command = handler.read(entry)
-            except ContractError as error:
-                await self._park(connection, entry, failures.failure(error))
+            except (ContractError, failures.NewerReleaseError) as error:
+                await self._refuse(connection, entry, error)
                 return None
             tenant = await registry.lock(connection, entry.tenant_id) if entry.tenant_id else None
             job = Job(entry, command, tenant)
@@ -158,6 +169,16 @@ class Attempts:
                 await inbox.mark_handled(connection, message_id, status="superseded")
                 return None
             return job
+
+    async def _refuse(
+        self, connection: Connection, entry: Entry, error: ContractError | failures.NewerReleaseError
+    ) -> None:
+        """Park a command that nobody can read, in the first transaction, or leave it to a newer release."""
+        if isinstance(error, ContractError):
+            await self._park(connection, entry, failures.failure(error))
+        else:
+            delay = self._policy.newer_release_delay
+            await inbox.give_back_attempt(connection, entry.id, delay=delay, failure=error.failure)
 
     async def _work(self, connection: Connection, handler: Handler[Any], job: Job[Any]) -> None:
         async with connection.transaction():
@@ -209,12 +230,28 @@ class Attempts:
         else:
             await registry.tell(connection, tenant, parked, caused_by=entry.id)
 
-    async def _give_back(self, message_id: UUID, delay: float) -> None:
+    async def _give_back(self, message_id: UUID, delay: float, failure: Failure | None = None) -> None:
         async with self._pool.acquire() as connection:
-            await inbox.give_back_attempt(connection, message_id, delay=delay)
+            await inbox.give_back_attempt(connection, message_id, delay=delay, failure=failure)
+
+    async def _leave(self, entry: Entry, error: failures.NewerReleaseError) -> None:
+        log.info("left to a newer release", error=error.failure.error)
+        await self._give_back(entry.id, self._policy.newer_release_delay, error.failure)
+
+    async def _newer(self, error: Exception) -> failures.NewerReleaseError | None:
+        """Return the error of an attempt that failed because ``shared`` is a newer release's, or None."""
+        if self._shared is None:
+            return None
+        async with self._pool.acquire() as connection:
+            revision = await current_revision(connection, "shared")
+        if revision is None or self._shared.knows(revision):
+            return None
+        return failures.NewerReleaseError(
+            "UnknownSharedRevisionError", f"revision {revision} of shared", error
+        )
 
     def _handler(self, entry: Entry) -> Handler[Any]:
         handler = self._handlers.get(entry.type)
         if handler is None:
-            raise ContractError(f"this provisioner has no handler of {entry.type}")
+            raise failures.unhandled(entry.type)
         return handler

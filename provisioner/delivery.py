@@ -17,6 +17,7 @@ from asyncpg import Pool
 from db.ledger import envelope, inbox, intake, outbox
 from db.ledger.contracts import UNKNOWN, ContractError, Parked
 from db.ledger.inbox import Failure
+from db.migrations.lineage import Lineage
 from db.session.connection import Connection
 from provisioner import failures
 from provisioner.attempt import LOCK_TIMEOUT, Attempts, Policy
@@ -40,11 +41,12 @@ class Deliveries:
         pool: the owner's connections.
         handlers: handlers by command type.
         policy: how commands are tried again.
+        shared: the shared lineage that this release knows; None if it need not be looked at.
     """
 
-    def __init__(self, pool: Pool, handlers: Handlers, policy: Policy) -> None:
+    def __init__(self, pool: Pool, handlers: Handlers, policy: Policy, shared: Lineage | None = None) -> None:
         self._pool = pool
-        self._attempts = Attempts(pool, handlers, policy)
+        self._attempts = Attempts(pool, handlers, policy, shared)
 
     async def command(self, message_id: str | None, body: bytes) -> None:
         """Handle a delivery of a command. A message that the ledger does not know is parked as ``unknown``, once.

@@ -1,6 +1,7 @@
 """Failures: classifies errors as permanent, transient or unrelated to the message; how long to wait (`backoff`)."""
 
 import random
+import re
 import traceback
 from pathlib import Path
 from types import TracebackType
@@ -8,6 +9,7 @@ from typing import Final
 
 import asyncpg
 
+from db.ledger.contracts import ContractError
 from db.ledger.inbox import Failure
 
 AWAY: Final = (
@@ -51,6 +53,35 @@ class BusyError(Exception):
     def __init__(self, delay: float = BUSY_DELAY) -> None:
         super().__init__(delay)
         self.delay = delay
+
+
+MISFITS: Final = (asyncpg.UndefinedColumnError, asyncpg.UndefinedTableError, asyncpg.NotNullViolationError)
+"""Errors by which tables show that they are other than this release takes them to be."""
+
+
+class NewerReleaseError(Exception):
+    """The command is for a newer release, and waits for a provisioner of that; its attempt is given back.
+
+    Args:
+        error_class: the class under which operators find the command.
+        what: what this release does not know.
+        because: the error that it came out by, if there was one.
+    """
+
+    def __init__(self, error_class: str, what: str, because: Exception | None = None) -> None:
+        words = f"this release does not know {what}: a newer provisioner must handle it"
+        super().__init__(f"{words} ({type(because).__name__})" if because else words)
+        self.failure = Failure(error_class, str(self))
+
+
+_TYPE: Final = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
+
+
+def unhandled(type_: str) -> NewerReleaseError | ContractError:
+    """Return the error of a command that has no handler here: its type may be a newer release's, or is none."""
+    if _TYPE.fullmatch(type_):
+        return NewerReleaseError("UnknownTypeError", f"commands of type {type_}")
+    return ContractError(f"no type of commands: {type_}")
 
 
 def failure(error: BaseException) -> Failure:

@@ -15,7 +15,7 @@ from prometheus_client import (
     start_http_server,
 )
 
-from provisioner.failures import BusyError
+from provisioner.failures import BusyError, NewerReleaseError
 
 REGISTRY: Final = CollectorRegistry()
 ProcessCollector(registry=REGISTRY)
@@ -40,7 +40,8 @@ WAKE_UPS: Final = Counter(
 )
 ATTEMPTS: Final = Counter(
     "tenantry_attempts",
-    "Attempts at commands, by how they ended: done, failed, busy (the tenant), cut_off (this process).",
+    "Attempts at commands, by how they ended: done, failed, busy (the tenant), left (to a newer release),"
+    " cut_off (this process).",
     ["type", "outcome"],
     registry=REGISTRY,
 )
@@ -72,6 +73,9 @@ def attempt(type_: str) -> Iterator[None]:
         yield
     except BusyError:
         outcome = "busy"
+        raise
+    except NewerReleaseError:
+        outcome = "left"
         raise
     except asyncio.CancelledError:
         outcome = "cut_off"

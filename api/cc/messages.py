@@ -96,7 +96,7 @@ class MessageController(Controller):
         "/{message_id:uuid}/archive",
         opt=ACT,
         status_code=200,
-        summary="Put a parked message away",
+        summary="Put away a message that is parked, or waits for a newer release",
     )
     async def archive(
         self, request: ApiRequest, message_id: FromPath[UUID], data: JSONBody[ReasonIn]

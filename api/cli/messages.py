@@ -161,7 +161,7 @@ def replay(
 @shell.needed_reason_option
 @shell.json_option
 def archive(*, message_id: UUID, reason: str, as_json: bool) -> None:
-    """Archive the parked message MESSAGE_ID."""
+    """Archive the message MESSAGE_ID, which is parked or waits for a newer release."""
     _act(
         lambda connection: messages.archive(connection, message_id, shell.by(reason)),
         message_id,

@@ -71,12 +71,13 @@ async def replay_one(connection: Connection, message_id: UUID, by: By) -> None:
 
 
 async def archive(connection: Connection, message_id: UUID, by: By) -> None:
-    """Archive a parked command.
+    """Archive a parked command, or one that waits for a newer release.
 
     Raises:
         UnknownMessageError: there is no message with this id.
-        WrongStateError: the message is not a parked command.
+        WrongStateError: the message is no such command.
     """
+    await acts.park_left(connection, message_id)
     archived = await acts.archive(connection, message_id)
     if archived is None:
         raise await _refusal(connection, message_id, "archived")

@@ -13,10 +13,14 @@ from db.ledger.states import (
     IS_STOPPED,
     REPLAYABLE,
     RESTORABLE,
+    WAITS,
     MessageKind,
     MessageStatus,
 )
 from db.session.connection import Connection
+
+LEFT_TO_A_NEWER_RELEASE: Final = frozenset({"UnknownRevisionError", "UnknownTypeError"})
+"""Error classes of commands that wait for a release which knows their revision or their type."""
 
 
 class MessageRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,6 +100,18 @@ async def archive(connection: Connection, message_id: UUID) -> MessageRow | None
         message_id,
     )
     return MessageRow.of(row) if row else None
+
+
+async def park_left(connection: Connection, message_id: UUID) -> None:
+    """Park a command if it waits for a newer release, as nothing else would end it."""
+    await connection.execute(
+        f"""
+        UPDATE shared.messages SET status = 'parked', leased_until = NULL
+        WHERE id = $1 AND {WAITS} AND error_class = ANY($2)
+        """,
+        message_id,
+        sorted(LEFT_TO_A_NEWER_RELEASE),
+    )
 
 
 async def restore(connection: Connection, message_id: UUID) -> MessageRow | None:

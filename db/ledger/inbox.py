@@ -116,7 +116,9 @@ async def begin_attempt(connection: Connection, message_id: UUID) -> Entry | Non
     return Entry.of(row) if row else None
 
 
-async def give_back_attempt(connection: Connection, message_id: UUID, *, delay: float) -> None:
+async def give_back_attempt(
+    connection: Connection, message_id: UUID, *, delay: float, failure: Failure | None = None
+) -> None:
     """Uncount an attempt that did not begin its work, and have the command delivered again later.
 
     A command that is pending already, for a retry or because a copy was postponed, keeps its time.
@@ -125,17 +127,22 @@ async def give_back_attempt(connection: Connection, message_id: UUID, *, delay: 
         connection: of the owner.
         message_id: the command's id.
         delay: seconds until the command is due again.
+        failure: why, for operators. It is not kept among the failed attempts.
     """
     await connection.execute(
         f"""
         UPDATE shared.messages
         SET attempts = greatest(attempts - 1, 0), status = 'pending',
             available_at = CASE WHEN status = 'pending' THEN available_at
-                                ELSE now() + make_interval(secs => $2) END
+                                ELSE now() + make_interval(secs => $2) END,
+            error_class = coalesce($3, error_class), last_error = coalesce($4, last_error),
+            traceback = CASE WHEN $3 IS NULL THEN traceback END, frame = CASE WHEN $3 IS NULL THEN frame END
         WHERE id = $1 AND {OPEN}
         """,
         message_id,
         delay,
+        failure and failure.error_class,
+        failure and failure.error,
     )
 
 

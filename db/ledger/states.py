@@ -66,6 +66,9 @@ OPEN: Final = condition("command", IN_FLIGHT)
 WITH_BROKER: Final = condition("command", before("pending") & IN_FLIGHT)
 """SQL condition that a command is with the broker, from where it may return to pending."""
 
+WAITS: Final = condition("command", before("parked") & before("published"))
+"""SQL condition that a command is not with the broker, and can be parked."""
+
 IS_STOPPED: Final = condition("command", STOPPED)
 """SQL condition that a command is parked or archived."""
 

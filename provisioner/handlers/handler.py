@@ -83,6 +83,7 @@ class Handler(Generic[C]):
 
         Raises:
             BusyError: somebody else is working on the tenant.
+            NewerReleaseError: this release does not know what the command is for; the attempt is given back.
         """
 
     async def work(self, connection: Connection, job: Job[C], /) -> Outcome:
@@ -98,6 +99,7 @@ class Handler(Generic[C]):
 
         Raises:
             BusyError: it is too early for the command; the attempt is given back.
+            NewerReleaseError: as for `prepare`.
         """
         del connection, job
         return "handled"

@@ -15,7 +15,7 @@ from db.migrations.run import MigrationError, current_revision, run_script
 from db.session.connection import Connection
 from db.tenants import registry
 from db.tenants.registry import Tenant
-from provisioner.failures import TRANSIENT, BusyError
+from provisioner.failures import TRANSIENT, BusyError, NewerReleaseError
 from provisioner.handlers.handler import Handler, Job, Outcome
 
 _ONLINE_DELAY: Final = 3.0
@@ -98,11 +98,14 @@ class MigrateHandler(Handler[contracts.Migrate]):
         """Return whether the schema's revision is older than the target.
 
         Raises:
-            UnknownRevisionError: this release does not know the target.
+            NewerReleaseError: this release does not know the target.
         """
-        wanted = self._lineage.position(target)
+        if not self._lineage.knows(target):
+            raise NewerReleaseError("UnknownRevisionError", f"revision {target}")
         # A revision that this release does not know is newer than all revisions that it knows.
-        return self._lineage.knows(current) and self._lineage.position(current) < wanted
+        return self._lineage.knows(current) and self._lineage.position(current) < self._lineage.position(
+            target
+        )
 
     async def _current(self, connection: Connection, tenant: Tenant) -> str:
         found = await current_revision(connection, tenant.schema_name)

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 import asyncpg
+import pytest
 import uuid_utils.compat as uuid7
 
 from db.ledger.inbox import Entry, Failure
@@ -91,9 +92,11 @@ async def test_every_part_of_a_handler_has_a_default(pool: asyncpg.Pool, owner: 
     assert await status(owner, message_id) == ("handled", None)
 
 
-async def test_a_command_that_nobody_here_handles_is_parked(
-    pool: asyncpg.Pool, owner: asyncpg.Connection
+@pytest.mark.parametrize("type_", ["count", "Fleet.Count", "fleet..count", "fleet.count!", ""])
+async def test_a_command_whose_type_is_none_is_parked(
+    pool: asyncpg.Pool, owner: asyncpg.Connection, type_: str
 ) -> None:
     message_id = await count_to(owner, 3)
+    await owner.execute("UPDATE shared.messages SET type = $1", type_)
     await Deliveries(pool, by_type(Idle()), POLICY).command(str(message_id), b"")
     assert await status(owner, message_id) == ("parked", "ContractError")

@@ -214,23 +214,6 @@ async def test_a_delivery_for_a_tenant_that_has_moved_on_is_superseded(
     assert (await registered(owner, "bakery")).status == state
 
 
-async def test_a_command_of_a_later_release_is_parked_and_the_tenant_goes_on(
-    api: Client,
-    config: Settings,
-    tenant: Tenant,
-    owner: asyncpg.Connection,
-    pool: asyncpg.Pool,
-    provisioner: Service,
-) -> None:
-    await provisioner.stop()
-    message_id = await command_for(owner, "bakery", "ffffffffffff")
-    await deliveries(pool, config).command(message_id, b"")
-    row = await settles(owner, message_id, "parked")
-    assert row["error_class"] == "UnknownRevisionError"
-    assert await told(owner, "tenant.migration_failed") == ["ffffffffffff"]
-    assert (await api.get("/users", headers=tenant.headers)).status_code == 200
-
-
 async def test_the_payload_says_no_more_than_ids(
     tenant: Tenant, operator: Operator, owner: asyncpg.Connection
 ) -> None:
