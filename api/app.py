@@ -95,7 +95,7 @@ def create_app(config: Settings | None = None) -> Litestar:
         request_class=bodies.BodyRequest,
         lifespan=[partial(_resources, config)],
         openapi_config=documents.config(version("tenantry")),
-        plugins=[GranianPlugin()],
+        plugins=[GranianPlugin(), documents.FieldTypes()],
         request_max_body_size=config.body_limit,
         state=State(
             {

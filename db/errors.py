@@ -59,12 +59,14 @@ class TenantryError(Exception):
         exit_code: the exit code of a shell command: 1, or 2 if the command itself was wrong.
         fields: the invalid values, if the kind is ``validation``.
         retry_after: seconds after which a retry may succeed; the kind's default if None.
+        constraint: the name of the constraint in PostgreSQL that the request would break, if it would.
     """
 
     kind: ProblemKind = "internal"
     exit_code: ClassVar[int] = 1
     fields: Sequence[InvalidField] = ()
     retry_after: int | None = None
+    constraint: str | None = None
 
 
 class ProblemError(TenantryError):
@@ -73,12 +75,16 @@ class ProblemError(TenantryError):
     Args:
         kind: the kind of the problem.
         retry_after: seconds after which a retry may succeed; the kind's default if None.
+        constraint: the name of the constraint that the request would break, if it would.
     """
 
-    def __init__(self, kind: ProblemKind, *, retry_after: int | None = None) -> None:
+    def __init__(
+        self, kind: ProblemKind, *, retry_after: int | None = None, constraint: str | None = None
+    ) -> None:
         super().__init__(kind)
         self.kind = kind
         self.retry_after = retry_after
+        self.constraint = constraint
 
 
 class InvalidValueError(TenantryError, ValueError):
@@ -87,14 +93,16 @@ class InvalidValueError(TenantryError, ValueError):
     Args:
         field: the name of the value.
         message: what is wrong with it.
+        constraint: the name of the constraint that the value would break, if it would.
     """
 
     kind = "validation"
     exit_code = 2
 
-    def __init__(self, field: str, message: str) -> None:
+    def __init__(self, field: str, message: str, *, constraint: str | None = None) -> None:
         super().__init__(message)
         self.fields = (InvalidField(field, message),)
+        self.constraint = constraint
 
 
 class WrongStateError(TenantryError):

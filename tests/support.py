@@ -182,9 +182,11 @@ class Service:
 
 
 @contextlib.asynccontextmanager
-async def serving(config: Settings) -> AsyncIterator[Client]:
-    """Run the API on the test's own event loop, and yield a client for it."""
+async def serving(config: Settings, *routes: Any) -> AsyncIterator[Client]:
+    """Run the API, with more routes if any are given, on the test's event loop, and yield a client for it."""
     app = create_app(config)
+    for route in routes:
+        app.register(route)
     async with held(app.lifespan()):
         transport = httpx.ASGITransport(app=cast("Any", app), raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://testserver.local") as client:

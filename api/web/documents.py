@@ -1,7 +1,8 @@
 """The OpenAPI document: adds to Litestar's own the token and the problems of each operation."""
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Callable, Iterable
+from datetime import time
+from typing import Any, Final
 
 from litestar import Litestar, Router, get
 from litestar.handlers import HTTPRouteHandler
@@ -18,9 +19,11 @@ from litestar.openapi.spec import (
     Schema,
     SecurityScheme,
 )
-from litestar.openapi.spec.enums import OpenAPIType
+from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 from litestar.params import FromPath
+from litestar.plugins import OpenAPISchemaPlugin
 from litestar.routes import BaseRoute, HTTPRoute
+from litestar.typing import FieldDefinition
 
 from api.gate.caller import ApiRequest
 from api.gate.rules import OPT, Rule, public
@@ -65,6 +68,11 @@ _BY_RULE: Final[dict[str, tuple[str, ...]]] = {
         "tenant-out-of-range",
     ),
 }
+_FIELD_TYPES: Final[dict[Any, Callable[[], Schema]]] = {
+    time: lambda: Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.TIME),
+    bytes: lambda: Schema(type=OpenAPIType.STRING, content_encoding="base64"),
+}
+_READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _WITH_BODY: Final = ("body-too-large", "unsupported-media-type")
 
 
@@ -95,6 +103,19 @@ async def describe_problem(name: FromPath[str]) -> ProblemType:
     if kind is None:
         raise ProblemError("not-found")
     return kind
+
+
+class FieldTypes(OpenAPISchemaPlugin):
+    """Describes the field types that Litestar describes otherwise than msgspec writes them."""
+
+    def is_plugin_supported_field(self, field_definition: FieldDefinition) -> bool:
+        """Return True for a time of day and for bytes."""
+        return field_definition.annotation in _FIELD_TYPES
+
+    def to_openapi_schema(self, field_definition: FieldDefinition, schema_creator: Any) -> Schema:
+        """Return the schema of the field's type."""
+        _ = schema_creator
+        return _FIELD_TYPES[field_definition.annotation]()
 
 
 class DocumentedApp(Litestar):
@@ -139,6 +160,8 @@ def _document(operation: Operation, handler: HTTPRouteHandler) -> None:
         body = handler.parsed_data_field
         if isinstance(operation.request_body, RequestBody) and body is not None:
             operation.request_body.required = not body.is_optional
+    if rule.who == "tenant" and not handler.http_methods <= _READS:
+        names.append("conflict")
     if any("{" in path for path in handler.paths):
         names.append("not-found")
     if rule.who not in {"public", "signup"}:

@@ -1,6 +1,6 @@
 """Field types: constraints on values in bodies, queries and paths. PostgreSQL's text type allows no NUL."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from typing import Annotated
 
 from litestar.params import PathParameter, QueryParameter
@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from db.errors import InvalidValueError
 from db.names import NO_NUL
+from db.session import codecs
 
 Title = Annotated[str, Meta(min_length=1, max_length=500, pattern=NO_NUL)]
 ShortName = Annotated[str, Meta(min_length=1, max_length=100, pattern=NO_NUL)]
@@ -24,6 +25,10 @@ Password = Annotated[str, Meta(min_length=8, max_length=256)]
 Reason = Annotated[str, Meta(min_length=1, max_length=500, pattern=r"^[^\x00]*[^\s\x00][^\x00]*$")]
 """The reason for an operator's act, in the operator's own words."""
 Moment = Annotated[datetime, Meta(tz=True)]
+LocalTime = Annotated[time, Meta(tz=False)]
+"""A time of day, without an offset from UTC."""
+BigInt = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+"""A whole number of 64 bits. It is exact in JSON, but not in a client that reads numbers as doubles."""
 RowId = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 """The id of a row, in a body."""
 Id = Annotated[int, PathParameter(ge=1, le=2**31 - 1)]
@@ -40,12 +45,10 @@ def utc(moment: datetime, field: str) -> datetime:
     Raises:
         InvalidValueError: the time has no offset, or is outside the years 1 to 9999 in UTC.
     """
-    if moment.tzinfo is None:
-        raise InvalidValueError(field, "needs an offset from UTC, such as Z")
     try:
-        return moment.astimezone(UTC)
-    except OverflowError:
-        raise InvalidValueError(field, "beyond the years 1 to 9999 in UTC") from None
+        return codecs.utc(moment)
+    except ValueError as error:
+        raise InvalidValueError(field, str(error)) from None
 
 
 def future(moment: datetime | None, field: str) -> datetime | None:

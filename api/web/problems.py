@@ -17,6 +17,7 @@ from litestar.exceptions import (
 )
 
 from api.gate.request_ids import request_id
+from api.web import refusals
 from db.errors import InvalidField, ProblemKind, TenantryError
 
 log = structlog.get_logger(__name__)
@@ -109,9 +110,20 @@ class ProblemDetails(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def answer(
-    request: Request[Any, Any, Any], kind: ProblemType, errors: Sequence[InvalidField] = ()
+    request: Request[Any, Any, Any],
+    kind: ProblemType,
+    errors: Sequence[InvalidField] = (),
+    *,
+    constraint: str | None = None,
 ) -> Response[ProblemDetails]:
-    """Return the response for a problem."""
+    """Return the response for a problem.
+
+    Args:
+        request: the request to answer.
+        kind: the kind of the problem.
+        errors: the invalid values.
+        constraint: the name of the constraint that the request would break, if it would.
+    """
     headers = {}
     if kind.retry_after is not None:
         headers["Retry-After"] = str(kind.retry_after)
@@ -121,7 +133,7 @@ def answer(
         type=kind.type,
         title=kind.title,
         status=kind.status,
-        detail=kind.detail,
+        detail=f"{kind.detail} Constraint: {constraint}." if constraint else kind.detail,
         instance=request.scope["path"],
         request_id=request_id(request.scope),
         errors=errors,
@@ -132,7 +144,6 @@ def answer(
 # The driver's errors that nothing handled before.
 _BY_DRIVER: Final[tuple[tuple[tuple[type[Exception], ...], ProblemKind], ...]] = (
     ((asyncpg.InvalidCachedStatementError,), "unavailable"),
-    ((asyncpg.DataError,), "validation"),
     (
         (asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError),
         "overloaded",
@@ -142,8 +153,10 @@ _BY_DRIVER: Final[tuple[tuple[tuple[type[Exception], ...], ProblemKind], ...]] =
 
 def handle(request: Request[Any, Any, Any], error: Exception) -> Response[ProblemDetails]:
     """Return the answer to an exception. This is the application's exception handler."""
+    if isinstance(error, asyncpg.PostgresError):
+        error = refusals.get_problem(error) or error
     if isinstance(error, TenantryError) and error.kind != "internal":
-        response = answer(request, KINDS[error.kind], error.fields)
+        response = answer(request, KINDS[error.kind], error.fields, constraint=error.constraint)
         if error.retry_after is not None:
             response.headers["Retry-After"] = str(error.retry_after)
         return response

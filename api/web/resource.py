@@ -14,14 +14,27 @@ from contextlib import asynccontextmanager
 from typing import Any, Generic
 
 from api.gate.caller import ApiRequest, by
+from api.web.filters import Filter, before, contains, equals, includes, since
 from api.web.lists import Page
-from api.web.rows import Filter, Out, Rows, before, changes, contains, equals, since
+from api.web.rows import Out, Rows, changes
 from db import audit
 from db.models.base import Base
 from db.session.connection import Connection
 from db.session.tenancy import TenantTransaction
 
-__all__ = ["Act", "Filter", "Resource", "Rows", "act", "before", "changes", "contains", "equals", "since"]
+__all__ = [
+    "Act",
+    "Filter",
+    "Resource",
+    "Rows",
+    "act",
+    "before",
+    "changes",
+    "contains",
+    "equals",
+    "includes",
+    "since",
+]
 
 
 class Act:

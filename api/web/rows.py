@@ -3,17 +3,15 @@
 The statements run in a tenant transaction of the caller, so that a route can combine several of them.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar, get_type_hints
 
 import asyncpg
 import msgspec
 from msgspec import UNSET
 from sqlalchemy import (
     BindParameter,
-    ColumnElement,
     DateTime,
     Integer,
     bindparam,
@@ -25,62 +23,20 @@ from sqlalchemy import (
     tuple_,
     update,
 )
-from sqlalchemy.orm import InstrumentedAttribute
 
 from api.web import lists
-from api.web.fields import utc
+from api.web.filters import Column, Filter
 from api.web.lists import Page
 from db.errors import InvalidValueError, ProblemError, ProblemKind
 from db.models.base import Base
+from db.session.codecs import get_decoder
 from db.session.statements import Statement
 from db.session.tenancy import TenantTransaction
 
 Out = TypeVar("Out", bound=msgspec.Struct)
-Column = InstrumentedAttribute[Any]
-
 _ID: Final = bindparam("id", type_=Integer)
+_NO_NAMES: Final[Mapping[str, str]] = {}
 _FOREVER: Final = literal_column("'infinity'::timestamptz", DateTime(timezone=True))
-
-
-class Filter:
-    """A condition that narrows a list.
-
-    Args:
-        column: the column to compare; the filter's value has the column's type.
-        condition: returns the SQL condition for the column and the value.
-    """
-
-    def __init__(
-        self, column: Column, condition: Callable[[Column, BindParameter[Any]], ColumnElement[bool]]
-    ) -> None:
-        self.column = column
-        self.condition = condition
-
-    def named(self, name: str) -> ColumnElement[bool]:
-        """Return the condition with its value as a parameter called ``name``."""
-        return self.condition(self.column, bindparam(name, type_=self.column.type))
-
-
-def equals(column: Column) -> Filter:
-    """Return a filter for rows whose ``column`` equals the value."""
-    return Filter(column, lambda found, value: found == value)
-
-
-def before(column: Column) -> Filter:
-    """Return a filter for rows whose ``column`` is less than the value."""
-    return Filter(column, lambda found, value: found < value)
-
-
-def since(column: Column) -> Filter:
-    """Return a filter for rows whose ``column`` equals the value or is greater."""
-    return Filter(column, lambda found, value: found >= value)
-
-
-def contains(column: Column) -> Filter:
-    """Return a filter for rows whose ``column`` contains the value, ignoring case."""
-    return Filter(
-        column, lambda found, value: func.strpos(func.lower(found), func.lower(value)) > literal_column("0")
-    )
 
 
 def changes(patch: msgspec.Struct) -> dict[str, Any]:
@@ -121,9 +77,15 @@ class Rows(Generic[Out]):
         self._table = table
         self._id: Column = model.id  # type: ignore[attr-defined]
         self._columns = [getattr(model, name) for name in out.__struct_fields__]
+        self._kinds = get_type_hints(out, include_extras=True)
+        self._decoders = [
+            (index, decode)
+            for index, column in enumerate(self._columns)
+            if (decode := get_decoder(column.type, self._kinds[out.__struct_fields__[index]])) is not None
+        ]
         self._sorted = {name: self._key(getattr(model, name)) for name in order}
         self._references = {
-            f"fk_{model.__tablename__}_{'_'.join(key.column_keys)}": (
+            str(key.name): (
                 key.column_keys[0],
                 key.elements[0].target_fullname.partition(".")[0],
             )
@@ -138,7 +100,7 @@ class Rows(Generic[Out]):
     async def get(self, transaction: TenantTransaction, row_id: int) -> Out | None:
         """Return a row, or None if no row has this id."""
         row = await transaction.fetchrow(self._get, id=row_id)
-        return None if row is None else self._out(*row.values())
+        return None if row is None else self._shown(row)
 
     async def require(self, transaction: TenantTransaction, row_id: int) -> Out:
         """Return a row.
@@ -152,26 +114,28 @@ class Rows(Generic[Out]):
         return found
 
     async def insert(self, transaction: TenantTransaction, values: Mapping[str, Any]) -> Out:
-        """Add a row and return it.
+        """Add a row and return it. A value of UNSET leaves the column to its default.
 
         Raises:
-            InvalidValueError: the row refers to a row that does not exist, or a time is out of range.
+            InvalidValueError: the row refers to a row that does not exist, or a column does not hold a value.
             ProblemError: a value that must be unique is taken.
         """
+        values = {name: value for name, value in values.items() if value is not UNSET}
         names = tuple(values)
         if names not in self._inserts:
             clause = insert(self._model).values({name: self._bind(name, name) for name in names})
             self._inserts[names] = Statement(clause.returning(*self._columns))
         with self._refusals():
-            row = await transaction.fetchrow(self._inserts[names], **_in_utc(values))
+            row = await transaction.fetchrow(self._inserts[names], **values)
         assert row is not None
-        return self._out(*row.values())
+        return self._shown(row)
 
     async def update(self, transaction: TenantTransaction, row_id: int, values: Mapping[str, Any]) -> Out:
         """Change a row and return the changed row.
 
         Raises:
-            InvalidValueError: the row would refer to a row that does not exist, or a time is out of range.
+            InvalidValueError: the row would refer to a row that does not exist, or a column does not hold a
+                value.
             ProblemError: no row has this id, or a value that must be unique is taken.
         """
         names = tuple(values)
@@ -179,12 +143,12 @@ class Rows(Generic[Out]):
             return await self.require(transaction, row_id)
         if names not in self._updates:
             self._updates[names] = self._update(names)
-        given = {f"new_{name}": value for name, value in _in_utc(values).items()}
-        with self._refusals():
+        given = {f"new_{name}": value for name, value in values.items()}
+        with self._refusals({f"new_{name}": name for name in names}):
             row = await transaction.fetchrow(self._updates[names], old_id=row_id, **given)
         if row is None:
             raise ProblemError("not-found")
-        return self._out(*row.values())
+        return self._shown(row)
 
     async def delete(self, transaction: TenantTransaction, row_id: int) -> None:
         """Delete a row.
@@ -215,17 +179,19 @@ class Rows(Generic[Out]):
             filters: values by filter name; a value of None does not narrow the list.
 
         Raises:
-            InvalidValueError: the cursor is not one of this list in this order, or a time is out of range.
+            InvalidValueError: the cursor is not one of this list in this order, or a filter's column does not hold
+                its value.
         """
-        values = _in_utc({name: value for name, value in filters.items() if value is not None})
+        values = {name: value for name, value in filters.items() if value is not None}
         column = order.removeprefix("-")
         if cursor is not None:
             values |= self._after(cursor, order)
         form = (frozenset(self._filters.keys() & values.keys()), order, cursor is not None)
         if form not in self._lists:
             self._lists[form] = self._list(*form)
-        found = await transaction.fetch(self._lists[form], limit=limit + 1, **values)
-        items = [self._out(*row.values()) for row in found[:limit]]
+        with self._refusals({"after_key": "cursor"}):
+            found = await transaction.fetch(self._lists[form], limit=limit + 1, **values)
+        items = [self._shown(row) for row in found[:limit]]
         if len(found) <= limit:
             return Page(items, None)
         last: Any = items[-1]
@@ -262,34 +228,46 @@ class Rows(Generic[Out]):
         return Statement(clause.order_by(*direction).limit(bindparam("limit", type_=Integer)))
 
     def _after(self, cursor: str, order: str) -> dict[str, Any]:
-        column = getattr(self._model, order.removeprefix("-"))
-        kind = column.type.python_type
-        name, key, row_id = lists.decode(cursor, str, kind | None if column.nullable else kind, lists.ROW)
+        kind = self._kinds[order.removeprefix("-")]
+        name, key, row_id = lists.decode(cursor, str, kind, lists.ROW)
         if name != self._cursor_name(order):
             raise lists.wrong_cursor()
         if isinstance(key, str) and "\0" in key:  # PostgreSQL's text holds no NUL
             raise lists.wrong_cursor()
-        return _in_utc({"after_key": key, "after_id": row_id}, field="cursor")
+        return {"after_key": key, "after_id": row_id}
 
     def _cursor_name(self, order: str) -> str:
         return f"{self._table.name}:{order}"
 
+    def _shown(self, row: asyncpg.Record) -> Out:
+        if not self._decoders:
+            return self._out(*row.values())
+        values = list(row.values())
+        for index, decode in self._decoders:
+            if values[index] is not None:
+                values[index] = decode(values[index])
+        return self._out(*values)
+
     @contextmanager
-    def _refusals(self) -> Iterator[None]:
-        """Turn constraint violations of PostgreSQL into errors for the client."""
+    def _refusals(self, fields: Mapping[str, str] = _NO_NAMES) -> Iterator[None]:
+        """Turn what PostgreSQL or a type refuses into errors for the client.
+
+        Args:
+            fields: the names that clients know, by names of parameters that differ from them.
+        """
         try:
             yield
-        except asyncpg.UniqueViolationError:
-            raise ProblemError(self._taken) from None
+        except InvalidValueError as error:
+            (refused,) = error.fields
+            raise InvalidValueError(fields.get(refused.field, refused.field), refused.message) from None
+        except asyncpg.UniqueViolationError as error:
+            named = error.constraint_name if self._taken == "conflict" else None
+            raise ProblemError(self._taken, constraint=named) from None
         except asyncpg.ForeignKeyViolationError as error:
             reference = self._references.get(error.constraint_name or "")
             if reference is None or error.table_name != self._table.name:
-                raise ProblemError("conflict") from None  # other rows refer to this one
-            raise InvalidValueError(reference[0], f"none of this tenant's {reference[1]}") from None
-
-
-def _in_utc(values: Mapping[str, Any], *, field: str | None = None) -> dict[str, Any]:
-    return {
-        name: utc(value, field or name) if isinstance(value, datetime) else value
-        for name, value in values.items()
-    }
+                raise ProblemError(
+                    "conflict", constraint=error.constraint_name
+                ) from None  # others refer to it
+            message = f"none of this tenant's {reference[1]}"
+            raise InvalidValueError(reference[0], message, constraint=error.constraint_name) from None

@@ -136,8 +136,11 @@ class TenantTransaction:
                 await self._connection.execute("ROLLBACK")
                 await self._connection.execute(self._preamble)
                 return await run(text, *arguments)
-        except asyncpg.PostgresError:
+        except asyncpg.PostgresError as error:
             self._failed = True
+            refused = statement.refused(error) if isinstance(error, asyncpg.DataError) else None
+            if refused is not None:
+                raise refused from None
             raise
 
 

@@ -1,6 +1,7 @@
 """Fixtures of the integration tests."""
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -12,11 +13,13 @@ from db.session.tenancy import Database
 from db.settings import Settings
 from provisioner.delivery import Deliveries
 from provisioner.handlers.provision import ProvisionHandler
+from tests import columns
 from tests.commands import POLICY
 from tests.isolation import Resident, settle, undone
 from tests.messages import blocked
+from tests.migrations import release
 from tests.operators import Operator
-from tests.support import Client, Service, Tenant, becomes
+from tests.support import Client, Service, Tenant, becomes, serving
 
 
 @pytest.fixture
@@ -90,3 +93,23 @@ def slow_hashes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     passwords._nobodys.cache_clear()
     yield
     passwords._nobodys.cache_clear()
+
+
+@pytest.fixture
+def released(config: Settings, tmp_path: Path) -> Settings:
+    """Settings of a release whose newest revision makes a table with columns of every kind."""
+    return release(config, tmp_path, columns.REVISION)
+
+
+@pytest.fixture
+async def things(released: Settings) -> AsyncIterator[Client]:
+    """The API with that table's routes."""
+    async with serving(released, columns.ThingController) as client:
+        yield client
+
+
+@pytest.fixture
+async def resident(owner: asyncpg.Connection, released: Settings) -> Resident:
+    """A tenant with that table, made by the revision as it is rendered for every tenant."""
+    (one,) = await settle(owner, released, ["bakery"])
+    return one

@@ -1,0 +1,138 @@
+"""Codecs: convert values to what asyncpg takes and from what it gives, by the SQL type of the column.
+
+Most types need none, and cost nothing: asyncpg and msgspec agree on them. No codec is set on a connection, so
+that statements on ``shared`` and asyncpg's own queries are not affected.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, time
+from typing import Any, Final, Generic, Literal, TypeVar
+
+import asyncpg
+import msgspec
+from sqlalchemy import JSON, DateTime, Time
+from sqlalchemy.dialects.postgresql import CIDR, HSTORE, INET
+from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
+from sqlalchemy.dialects.postgresql.ranges import AbstractMultiRange, AbstractRange
+from sqlalchemy.types import ARRAY, TypeEngine
+
+T = TypeVar("T")
+Codec = Callable[[Any], Any]
+
+DIALECT: Final = PGDialect_asyncpg()  # type: ignore[no-untyped-call]
+
+
+class Range(msgspec.Struct, Generic[T], frozen=True, forbid_unknown_fields=True):
+    """A range of values. A bound of null is no bound. PostgreSQL gives a range of whole numbers or dates as `[)`."""
+
+    lower: T | None = None
+    upper: T | None = None
+    bounds: Literal["[)", "[]", "(]", "()", "empty"] = "[)"
+
+
+def utc(moment: datetime) -> datetime:
+    """Return ``moment`` in UTC.
+
+    Raises:
+        ValueError: the time has no offset, or is outside the years 1 to 9999 in UTC.
+    """
+    if moment.tzinfo is None:
+        raise ValueError("needs an offset from UTC, such as Z")
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("beyond the years 1 to 9999 in UTC") from None
+
+
+def get_encoder(kind: TypeEngine[Any]) -> Codec | None:
+    """Return the function that makes asyncpg's argument of a value, or None if the value is the argument.
+
+    The function raises ValueError for a value that the type does not hold. It is not called for None.
+
+    Args:
+        kind: the SQL type of the parameter.
+    """
+    found: Codec | None = None
+    kind = kind.dialect_impl(DIALECT)
+    match kind:
+        case ARRAY():
+            found = _nested(get_encoder(kind.item_type))
+        case JSON():
+            found = _to_json
+        case HSTORE():
+            found = kind.bind_processor(DIALECT)
+        case AbstractMultiRange():
+            found = _nested(_to_range)
+        case AbstractRange():
+            found = _to_range
+        case DateTime(timezone=True):
+            found = utc
+        case DateTime() | Time(timezone=False):
+            found = _to_local
+    return found
+
+
+def get_decoder(kind: TypeEngine[Any], wanted: Any) -> Codec | None:
+    """Return the function that makes a field's value of asyncpg's, or None if it is the same.
+
+    The function is not called for None.
+
+    Args:
+        kind: the SQL type of the column.
+        wanted: the field's type, by which JSON is decoded.
+    """
+    found: Codec | None = None
+    kind = kind.dialect_impl(DIALECT)
+    match kind:
+        case ARRAY():
+            found = _nested(get_decoder(kind.item_type, Any))
+        case JSON():
+            found = msgspec.json.Decoder(wanted).decode
+        case HSTORE():
+            found = kind.result_processor(DIALECT, None)
+        case AbstractMultiRange():
+            found = _nested(_from_range)
+        case AbstractRange():
+            found = _from_range
+        case INET() | CIDR():
+            found = str
+    return found
+
+
+def _nested(codec: Codec | None) -> Codec | None:
+    """Return a codec for lists, which may hold lists, of what ``codec`` converts."""
+    if codec is None:
+        return None
+
+    def convert(value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return [convert(each) for each in value]
+        return None if value is None else codec(value)
+
+    return convert
+
+
+def _to_json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _to_range(value: Any) -> Any:
+    if not isinstance(value, Range):
+        raise ValueError("not a range")  # noqa: TRY004 - callers tell a refused value by this class
+    if value.bounds == "empty":
+        return asyncpg.Range(empty=True)
+    lower_inc, upper_inc = value.bounds[0] == "[", value.bounds[1] == "]"
+    return asyncpg.Range(value.lower, value.upper, lower_inc=lower_inc, upper_inc=upper_inc)
+
+
+def _from_range(value: "asyncpg.Range[Any]") -> Range[Any]:
+    if value.isempty:
+        return Range(bounds="empty")
+    bounds: Any = ("[" if value.lower_inc else "(") + ("]" if value.upper_inc else ")")
+    return Range(value.lower, value.upper, bounds)
+
+
+def _to_local(value: datetime | time) -> datetime | time:
+    if value.tzinfo is not None:
+        raise ValueError("has an offset from UTC, and a local time has none")
+    return value
