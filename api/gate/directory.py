@@ -73,6 +73,10 @@ class Directory:
         self._changed.set()
         self._changed = asyncio.Event()
 
+    def forget_tenant(self, tenant_id: UUID) -> None:
+        """Drop a tenant's entry, because its schema was found to be another than the entry says."""
+        self._entries.pop(tenant_id, None)
+
     async def change(self, *, within: float) -> None:
         """Wait until the cache is cleared, because a row may have changed.
 

@@ -3,7 +3,6 @@
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final
 
-import asyncpg
 import msgspec
 from litestar import Controller, get, post
 from litestar.params import JSONBody
@@ -20,6 +19,7 @@ from api.tenant.users import USERS, UserOut
 from db import audit
 from db.errors import ProblemError
 from db.models.access import User
+from db.session.failures import NOT_AS_EXPECTED
 from db.session.statements import Statement
 from db.session.tenancy import Database
 from db.settings import Settings
@@ -110,7 +110,10 @@ class AuthController(Controller):
             raise ProblemError("invalid-credentials")
         limits.logged_in(email)
         check_served(request.app.state.tenant_lineage, tenant)
-        made = await _log_in(request, tenant, email, account)
+        try:
+            made = await _log_in(request, tenant, email, account)
+        except NOT_AS_EXPECTED:
+            raise ProblemError("tenant-not-ready") from None  # it has been migrated since
         if made is None:
             raise ProblemError("invalid-credentials")
         return made
@@ -154,7 +157,7 @@ async def _account(database: Database, tenant: Tenant | None, email: str) -> Log
         try:
             async with database.tenant(tenant.schema_name) as transaction:
                 row = await transaction.fetchrow(_ACCOUNT, email=email)
-        except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError):
+        except NOT_AS_EXPECTED:
             return None  # the schema is at a revision that this release does not know
         return LoginAccount(*row.values()) if row else None
     async with database.shared() as connection:

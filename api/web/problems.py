@@ -16,9 +16,13 @@ from litestar.exceptions import (
     ValidationException,
 )
 
+from api.gate.caller import Caller
+from api.gate.directory import Directory
 from api.gate.request_ids import request_id
 from api.web import refusals
 from db.errors import InvalidField, ProblemKind, TenantryError
+from db.session.failures import NOT_AS_EXPECTED
+from db.tenants.registry import Tenant
 
 log = structlog.get_logger(__name__)
 
@@ -76,7 +80,9 @@ _KINDS = (
     ),
     ProblemType("too-many-requests", 429, "Too many requests", "Wait as long as Retry-After says.", 1),
     ProblemType("internal", 500, "Internal error", "Something went wrong here; it has been logged."),
-    ProblemType("tenant-not-ready", 503, "Tenant not ready", "The tenant is not provisioned yet.", 2),
+    ProblemType(
+        "tenant-not-ready", 503, "Tenant not ready", "The tenant is being provisioned or migrated.", 2
+    ),
     ProblemType(
         "tenant-out-of-range", 503, "Tenant not served", "This release does not serve its revision.", 30
     ),
@@ -143,7 +149,6 @@ def answer(
 
 # The driver's errors that nothing handled before.
 _BY_DRIVER: Final[tuple[tuple[tuple[type[Exception], ...], ProblemKind], ...]] = (
-    ((asyncpg.InvalidCachedStatementError,), "unavailable"),
     (
         (asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError),
         "overloaded",
@@ -153,6 +158,9 @@ _BY_DRIVER: Final[tuple[tuple[tuple[type[Exception], ...], ProblemKind], ...]] =
 
 def handle(request: Request[Any, Any, Any], error: Exception) -> Response[ProblemDetails]:
     """Return the answer to an exception. This is the application's exception handler."""
+    caller = request.scope.get("auth")
+    if isinstance(error, NOT_AS_EXPECTED) and isinstance(caller, Caller) and caller.tenant is not None:
+        return _not_ready(request, caller.tenant, error)
     if isinstance(error, asyncpg.PostgresError):
         error = refusals.get_problem(error) or error
     if isinstance(error, TenantryError) and error.kind != "internal":
@@ -167,6 +175,25 @@ def handle(request: Request[Any, Any, Any], error: Exception) -> Response[Proble
             return answer(request, KINDS[kind])
     log.error("unhandled exception", exc_info=error, path=request.scope["path"])
     return answer(request, KINDS["internal"])
+
+
+def _not_ready(request: Request[Any, Any, Any], tenant: Tenant, error: Exception) -> Response[ProblemDetails]:
+    """Return the answer to a request that found its tenant's schema, or a right in it, not as expected.
+
+    A migration since the tenant was looked up and a wrong statement look alike; so it is logged as an error,
+    with the revision at which the schema was thought to be.
+    """
+    directory: Directory = request.app.state.directory
+    directory.forget_tenant(tenant.id)
+    log.error(
+        "schema not as expected",
+        exc_info=error,
+        error=type(error).__name__,
+        tenant=tenant.slug,
+        revision=tenant.revision,
+        path=request.scope["path"],
+    )
+    return answer(request, KINDS["tenant-not-ready"])
 
 
 def _http(request: Request[Any, Any, Any], error: HTTPException) -> Response[ProblemDetails]:

@@ -15,22 +15,13 @@ import structlog
 from db.errors import TenantryError
 from db.names import SchemaName, schema_name
 from db.session.connection import Connection
+from db.session.failures import GONE, NoRoleError
 from db.session.statements import Statement
 
 log = structlog.get_logger(__name__)
 
 _RESET: Final = "RESET ROLE; RESET ALL; CLOSE ALL; UNLISTEN *; SELECT pg_catalog.pg_advisory_unlock_all()"
 _ROLLBACK_TIMEOUT: Final = 2.0
-_GONE: Final = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.IdleInTransactionSessionTimeoutError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    ConnectionError,
-)
-"""Errors that mean the connection was lost, or that PostgreSQL is out of resources."""
 
 
 class UnavailableError(TenantryError):
@@ -196,8 +187,8 @@ class Database:
             schema: the tenant's schema.
 
         Raises:
-            UnavailableError: no connection was available in time, the connection was lost, or the tenant
-                was purged.
+            UnavailableError: no connection was available in time, or the connection was lost.
+            NoRoleError: the tenant was purged.
             PoisonedError: the connection had another role.
             LostError: a statement failed and its error was swallowed.
         """
@@ -210,8 +201,8 @@ class Database:
                 log.error("poisoned connection dropped", sqlstate=error.sqlstate)
                 raise PoisonedError("a connection carried another role") from error
             except asyncpg.InvalidParameterValueError as error:
-                connection.terminate()  # the tenant has been purged since it was looked up
-                raise UnavailableError("the tenant has no role") from error
+                connection.terminate()
+                raise NoRoleError("the tenant has no role") from error
             except BaseException:
                 connection.terminate()
                 raise
@@ -250,7 +241,7 @@ class Database:
             raise UnavailableError(str(error)) from error
         try:
             yield connection
-        except _GONE as error:
+        except GONE as error:
             if isinstance(error, asyncpg.QueryCanceledError):
                 raise
             raise UnavailableError(str(error)) from error

@@ -7,6 +7,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from db.models.access import Role
 from db.names import SchemaName
+from db.session.failures import NoRoleError
 from db.session.statements import Statement
 from db.session.tenancy import Database, LostError, TenantTransaction, UnavailableError, preamble
 from db.settings import Settings
@@ -128,8 +129,8 @@ async def test_what_is_no_tenants_schema_is_refused_before_any_sql(
     assert await backend(single) == before  # nor was a good connection thrown away for it
 
 
-async def test_a_tenant_that_is_not_there_is_unavailable(single: Database) -> None:
-    with pytest.raises(UnavailableError):
+async def test_a_tenant_that_is_not_there_has_no_role(single: Database) -> None:
+    with pytest.raises(NoRoleError):
         async with single.tenant(SchemaName("t_" + "a" * 16)):
             pytest.fail("entered")
     await backend(single)
