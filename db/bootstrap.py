@@ -10,10 +10,10 @@ from db.control import tokens as control_tokens
 from db.migrations.lineages import lineage
 from db.migrations.run import upgrade_shared
 from db.names import literal, quoted
-from db.server import hardening, roles, version
+from db.server import extensions, hardening, roles, version
 from db.server.rights import APP, OWNER
 from db.session import locks
-from db.session.connection import Connection
+from db.session.connection import EXTENSIONS, Connection
 from db.settings import Settings
 from db.tenants import tokens
 
@@ -36,7 +36,7 @@ async def bootstrap(
     settings: Settings | None = None,
     harden: bool = True,
 ) -> Bootstrapped:
-    """Make the logins, harden the database, make a keeper and migrate the shared lineage.
+    """Make the logins, install extensions, harden the database, make a keeper and migrate the shared lineage.
 
     Args:
         superuser_url: a superuser's address of the database, which is created if it does not exist.
@@ -47,6 +47,7 @@ async def bootstrap(
 
     Raises:
         UnsupportedServerError: PostgreSQL is too old.
+        ExtensionError: an extension cannot be installed.
     """
     settings = settings or Settings()
     await _create_database(superuser_url)
@@ -69,13 +70,16 @@ async def bootstrap(
 
 
 async def prepare_database(connection: Connection, *, harden: bool = True) -> None:
-    """Grant the logins their rights on the connection's database, and harden it.
+    """Grant the logins their rights on the connection's database, install its extensions, and harden it.
 
     Each database needs this once, because a clone does not get the rights on the original.
 
     Args:
         connection: of a superuser.
         harden: whether to run the hardening.
+
+    Raises:
+        ExtensionError: an extension cannot be installed.
     """
     database = quoted(await connection.fetchval("SELECT current_database()"))
     await connection.execute(
@@ -83,12 +87,13 @@ async def prepare_database(connection: Connection, *, harden: bool = True) -> No
         f"GRANT CONNECT, CREATE ON DATABASE {database} TO {quoted(OWNER)};"
         f"GRANT CONNECT ON DATABASE {database} TO {quoted(APP)}"
     )
+    await extensions.prepare(connection, extensions.WANTED)
     if harden:
         await hardening.harden(connection)
 
 
 async def migrate_shared(owner_url: str, settings: Settings, *, regrant: bool = False) -> str:
-    """Make a keeper if there is none, migrate ``shared`` to its head, and return the revision.
+    """Make a keeper if there is none, install extensions, migrate ``shared`` to its head, and return the revision.
 
     Args:
         owner_url: the address of the owner.
@@ -97,12 +102,14 @@ async def migrate_shared(owner_url: str, settings: Settings, *, regrant: bool = 
 
     Raises:
         UnsupportedServerError: PostgreSQL is too old.
+        ExtensionError: an extension is missing, and the owner may not install it.
     """
     connection = await asyncpg.connect(owner_url)
     try:
         await version.check(connection)
         async with connection.transaction():
             await roles.keeper(connection)
+            await extensions.prepare(connection, extensions.WANTED)
         return await upgrade_shared(connection, lineage("shared", settings.alembic_config), regrant=regrant)
     finally:
         await connection.close()
@@ -165,11 +172,11 @@ async def _logins(connection: Connection, owner_password: str, app_password: str
         f"ALTER ROLE {quoted(APP)} LOGIN NOINHERIT NOCREATEROLE NOSUPERUSER NOCREATEDB NOREPLICATION"
         f" NOBYPASSRLS PASSWORD {literal(app_password)}"
     )
-    await connection.execute(hardening.login_settings({"search_path": ""}, OWNER))
+    await connection.execute(hardening.login_settings({"search_path": EXTENSIONS}, OWNER))
     await connection.execute(
         hardening.login_settings(
             {
-                "search_path": "",
+                "search_path": EXTENSIONS,
                 "statement_timeout": _milliseconds(settings.statement_timeout),
                 "lock_timeout": _milliseconds(settings.lock_timeout),
                 "idle_in_transaction_session_timeout": _milliseconds(settings.idle_in_transaction_timeout),

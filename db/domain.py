@@ -17,6 +17,9 @@ OLDEST_SERVED: Final = "e05b6d1c83fa"
 PermissionName = Literal["todos:read", "todos:write"]
 """The permissions that the domain's routes require. A revision adds them to each tenant under the same names."""
 
+EXTENSIONS: Final[tuple[str, ...]] = ()
+"""Optional: PostgreSQL's extensions that the domain's tables and queries need, such as ``citext``."""
+
 FIRST_ROW: Final[tuple[str, dict[str, Any]]] = ("/todos", {"title": "Bake bread"})
 """Optional: path and body of the request with which ``make run`` writes its first tenant's first row."""
 

@@ -15,7 +15,7 @@ from db import bootstrap, logs, settings
 from db.migrations.lineage import LineageError
 from db.migrations.lineages import lineage
 from db.migrations.online import Online
-from db.server import version
+from db.server import extensions, version
 from db.session.connection import SESSION
 from db.settings import Settings, SettingsError
 from provisioner import metrics
@@ -196,7 +196,7 @@ async def _main(config: Settings) -> None:
 
 
 def main() -> int:
-    """Run the process. Return 0 if it was stopped, or 2 if a setting is invalid or PostgreSQL is too old."""
+    """Run the process. Return 0 if it was stopped, or 2 if a setting is invalid or PostgreSQL is unfit."""
     try:
         config = settings.load()
         config.require("owner_database_url")
@@ -208,7 +208,7 @@ def main() -> int:
     gc.freeze()  # modules stay; collecting garbage among them would stop everything for tens of milliseconds
     try:
         asyncio.run(_main(config))
-    except (version.UnsupportedServerError, LineageError) as error:
+    except (version.UnsupportedServerError, extensions.ExtensionError, LineageError) as error:
         log.error("refused to start", error=str(error))
         return 2
     return 0

@@ -19,7 +19,7 @@ from db.server import rights
 )
 @shell.json_option
 def bootstrap_command(*, rotate: bool, no_harden: bool, operator: str, as_json: bool) -> None:
-    """Create logins, keepers, hardening, the shared lineage and the first operator token.
+    """Create logins, extensions, hardening, keepers, the shared lineage and the first operator token.
 
     Needs SUPERUSER_DATABASE_URL. Passwords are taken from OWNER_DATABASE_URL and DATABASE_URL if they are
     set; otherwise new logins get fresh ones. Fresh passwords and tokens are printed only this once. Safe to

@@ -12,8 +12,8 @@ from db.ledger import pause
 from db.migrations.lineage import LineageError, LineageName
 from db.migrations.lineages import lineage, not_idempotent
 from db.migrations.run import current_revision
-from db.server import hardening, rights, version
-from db.session.connection import Connection
+from db.server import extensions, hardening, rights, version
+from db.session.connection import EXTENSIONS, Connection
 from db.settings import Settings
 
 
@@ -102,8 +102,14 @@ async def _app(connection: Connection) -> list[Finding]:
     ]
     if row["rolinherit"]:
         found.append(Finding("API login", "inherits", "reads every tenant without a tenant transaction"))
-    if await connection.fetchval("SHOW search_path") not in {'""', ""}:
-        found.append(Finding("API login", "search_path is not empty", "an unqualified name finds something"))
+    if await connection.fetchval("SHOW search_path") != EXTENSIONS:
+        found.append(
+            Finding("API login", f"search_path is not {EXTENSIONS}", "an unqualified name finds something")
+        )
+    found += [
+        Finding("extensions", flaw.problem, flaw.allows)
+        for flaw in await extensions.check(connection, extensions.WANTED)
+    ]
     found += [
         Finding("API login", f"{setting} is off", "one request holds a connection for ever")
         for setting in _SETTINGS

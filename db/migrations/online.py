@@ -17,14 +17,13 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from db import names
 from db.ledger.contracts import Migrated
 from db.migrations.lineage import Lineage
 from db.migrations.move import driver, move
 from db.migrations.render import is_online
 from db.migrations.run import MigrationError, current_revision, record_revision
 from db.session import locks
-from db.session.connection import SESSION, Connection
+from db.session.connection import SESSION, Connection, migration_path
 from db.tenants import registry
 from db.tenants.registry import Tenant
 
@@ -107,7 +106,7 @@ class Online:
             connect_args={
                 "server_settings": {
                     **SESSION,
-                    "search_path": f"{names.quoted(tenant.schema_name)}, pg_temp",
+                    "search_path": migration_path(tenant.schema_name),
                     "lock_timeout": str(round(self._lock_timeout * 1000)),
                 }
             },

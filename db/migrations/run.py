@@ -8,7 +8,7 @@ from db.migrations.render import Rendered, render
 from db.names import SchemaName, quoted, schema_name
 from db.server import rights, roles
 from db.session import locks
-from db.session.connection import Connection
+from db.session.connection import Connection, migration_path
 from db.tenants import registry
 
 
@@ -88,7 +88,7 @@ async def run_script(connection: Connection, schema: SchemaName, script: Rendere
     if before != script.start:
         raise MigrationError(f"{schema} is at {before}, not at {script.start}")
     await connection.execute(
-        f"SET LOCAL search_path TO {quoted(schema_name(schema))}, pg_temp;\n{script.sql}\n"
+        f"SET LOCAL search_path TO {migration_path(schema_name(schema))};\n{script.sql}\n"
         "SET LOCAL search_path TO ''"
     )
     after = await current_revision(connection, schema)

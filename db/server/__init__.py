@@ -1,1 +1,1 @@
-"""The PostgreSQL server: roles, rights and hardening."""
+"""The PostgreSQL server: roles, rights, extensions and hardening."""

@@ -1,12 +1,27 @@
-"""The type of a connection, and the settings of a provisioner's connections."""
+"""The type of a connection, search paths, and the settings of a provisioner's connections."""
 
 from typing import Final, TypeAlias
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
+from db.names import quoted
+
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 """A connection of asyncpg, or a pool's proxy for one."""
+
+EXTENSIONS: Final = "extensions"
+"""The schema of PostgreSQL's extensions, and the logins' whole search path: what is no extension's is qualified."""
+
+
+def migration_path(schema: str) -> str:
+    """Return the search path for revisions of a tenant's schema: new objects go there, extensions are found.
+
+    Args:
+        schema: the tenant's schema.
+    """
+    return f"{quoted(schema)}, {EXTENSIONS}, pg_temp"  # by default pg_temp would come first
+
 
 SESSION: Final = {
     # If the client's process or machine is gone, its locks are released, even during a long statement.

@@ -14,7 +14,7 @@ import structlog
 
 from db.errors import TenantryError
 from db.names import SchemaName, schema_name
-from db.session.connection import Connection
+from db.session.connection import EXTENSIONS, Connection
 from db.session.failures import GONE, NoRoleError
 from db.session.statements import Statement
 
@@ -162,6 +162,8 @@ class Database:
             max_size=size,
             init=_initialise,
             reset=_reset,
+            # As bootstrap sets it on the login; a database that was bootstrapped before does not have it.
+            server_settings={"search_path": EXTENSIONS},
             statement_cache_size=1000,
             # A backend caches the catalog entries of every tenant it has served, so it is replaced in time.
             max_inactive_connection_lifetime=300,

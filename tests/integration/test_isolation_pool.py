@@ -112,7 +112,7 @@ async def test_release_takes_role_settings_locks_and_transaction_off_a_connectio
             " (SELECT count(*) FROM pg_listening_channels()) AS listening"
         )
     assert left is not None
-    assert dict(left) == {"role": "none", "path": '""', "time_out": "5s", "listening": 0}
+    assert dict(left) == {"role": "none", "path": "extensions", "time_out": "5s", "listening": 0}
 
 
 async def test_interleaved_tasks_of_six_tenants_see_their_own_canary_only(

@@ -22,6 +22,7 @@ DRIVER = frozenset(
 
 BUILDS = {
     "db/session/tenancy.py": "the preamble, from a schema name checked against its pattern; savepoints, numbered",
+    "db/server/extensions.py": "the schema of extensions, a constant; extensions and roles of the catalog, quoted",
     "db/server/hardening.py": "revokes, from the catalog's own signatures, quoted",
     "db/bootstrap.py": "logins and databases, quoted",
     "db/server/roles.py": "roles and schemas, quoted",
