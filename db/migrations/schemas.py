@@ -13,13 +13,12 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from db import names
 from db.migrations.lineage import Lineage, LineageName
 from db.migrations.lineages import lineage
 from db.migrations.move import driver
 from db.migrations.run import current_revision
 from db.session import locks
-from db.session.connection import SESSION
+from db.session.connection import SESSION, migration_path
 from db.settings import Settings
 from db.tenants import lists
 
@@ -100,10 +99,10 @@ class Schemas:
             CommandError: PostgreSQL cannot be reached.
         """
         # The shared lineage names its schema, and autogenerate needs it not to be the default schema.
-        path = "pg_catalog" if schema == "shared" else schema
+        path = "pg_catalog" if schema == "shared" else migration_path(schema)
         session = {
             **SESSION,
-            "search_path": names.quoted(path),
+            "search_path": path,
             "lock_timeout": str(round(self._settings.migration_lock_timeout * 1000)),
         }
         engine = create_async_engine(self._url, poolclass=NullPool, connect_args={"server_settings": session})

@@ -9,7 +9,7 @@ from typing import Final
 from db.names import SchemaName, quoted, schema_name
 from db.server.rights import APP, OWNER
 from db.session import locks
-from db.session.connection import Connection
+from db.session.connection import Connection, migration_path
 
 KEEPER_CAPACITY: Final = 500
 """Most tenants' roles that one keeper administers."""
@@ -104,8 +104,9 @@ async def grant_schema(connection: Connection, schema: SchemaName) -> None:
         f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {name} TO {name};"
         f"REVOKE ALL ON {name}.alembic_version FROM {name}"
     )
-    path = f"{schema}, extensions, pg_temp"
-    routines = await connection.fetch(_PATHLESS, schema, f"search_path={path}")
+    path = migration_path(schema)
+    # PostgreSQL keeps the path without quotes that it does not need.
+    routines = await connection.fetch(_PATHLESS, schema, f"search_path={path}".replace('"', ""))
     if routines:
         await connection.execute(
             "".join(f"ALTER ROUTINE {row['routine']} SET search_path TO {path};" for row in routines)

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from db.control import fleet
 from db.local.servers.rabbitmq import RabbitNode
-from db.migrations.lineage import lineage
+from db.migrations.lineages import lineage
 from db.settings import Settings
 from tests.faults.relaying import relaying
 from tests.invariants import Healed

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from api.cli.bootstrap import bootstrap_command
 from api.cli.doctor import examine
 from db import bootstrap
-from db.migrations.lineage import lineage
+from db.migrations.lineages import lineage
 from db.migrations.online import Online
 from db.server import extensions
 from db.settings import Settings

@@ -10,7 +10,7 @@ import uuid_utils.compat as uuid7
 from msgspec.structs import replace
 
 from db.ledger import history
-from db.migrations.lineage import lineage
+from db.migrations.lineages import lineage
 from db.settings import Settings
 from provisioner.delivery import Deliveries
 from provisioner.handlers.handler import Handler, Outcome
