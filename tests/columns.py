@@ -88,17 +88,20 @@ CREATE TABLE things (
     created_at timestamptz DEFAULT now() NOT NULL,
     CONSTRAINT ex_things_span EXCLUDE USING gist (span WITH &&)
 );
+
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF NEW.title = 'plainly' THEN RAISE EXCEPTION 'refused: %', NEW.meta; END IF;
     IF NEW.title = 'by name' THEN RAISE EXCEPTION 'refused: %', NEW.meta USING CONSTRAINT = 'no_such_title'; END IF;
     RETURN NEW;
 END $$;
+
 CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON things FOR EACH ROW EXECUTE FUNCTION refuse();
 """
 REVISION: Final = f"""
 def upgrade():
-    op.execute(r'''{TABLE.replace(": ", chr(92) + ": ").replace("::", chr(92) + "::")}''')
+    for statement in r'''{TABLE}'''.split("\\n\\n"):
+        op.get_bind().exec_driver_sql(statement)
 """
 
 

@@ -24,7 +24,7 @@ class Arguments(msgspec.Struct, frozen=True):
         tenant: the slug of one tenant, or None for all.
         shared: whether the command is for the shared lineage.
         dry_run: whether to print the SQL only.
-        yes: whether to do what destroys rows without asking.
+        yes: whether a downgrade that destroys rows goes on without asking.
     """
 
     tenant: str | None = None

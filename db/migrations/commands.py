@@ -16,6 +16,7 @@ from db import (
     names,
 )
 from db.migrations.arguments import Arguments
+from db.migrations.comparing import default_differs, included, partitions
 from db.migrations.lineage import LineageName, narrow
 from db.migrations.move import driver
 from db.migrations.online import migrated
@@ -90,8 +91,8 @@ def _run(connection: Connection, environment: EnvironmentContext, target: Target
         target_metadata=METADATA[target.lineage],
         version_table_schema="shared" if shared else None,
         include_schemas=shared,
-        include_name=_only_shared if shared else None,  # type: ignore[arg-type]
-        compare_server_default=True,
+        include_name=included(target.schema, partitions(connection, target.schema)),  # type: ignore[arg-type]
+        compare_server_default=default_differs,
         on_version_apply=applied,
     )
     with environment.begin_transaction():
@@ -109,10 +110,6 @@ async def _record(connection: Any, schemas: Schemas, target: Target, revision: s
         await record_revision(connection, target.tenant_id, chain, revision)
     else:
         await migrated(connection, target.tenant_id, chain, revision, caused_by=None)
-
-
-def _only_shared(name: str | None, kind: str, _: Mapping[str, Any]) -> bool:
-    return kind != "schema" or name == "shared"
 
 
 @write_hooks.register("style")

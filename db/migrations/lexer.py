@@ -126,7 +126,12 @@ def statements(sql: str) -> list[list[Token]]:
 
 
 def substitute(sql: str, values: list[str]) -> str:
-    """Replace the parameters ``$1``, ``$2``, ... of a statement by SQL expressions."""
+    """Replace the parameters ``$1``, ``$2``, ... of a statement by SQL expressions.
+
+    Without values, parameters are those of a function's body, and stay.
+    """
+    if not values:
+        return sql
     parts, at = [], 0
     for token in tokens(sql):
         if token.kind == "parameter":

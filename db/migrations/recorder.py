@@ -175,8 +175,12 @@ def _no_block() -> NoReturn:
 def _values(compiled: Any) -> list[str]:
     """Return the literals of a statement's parameters, in their order."""
     values, processors = compiled.params, compiled._bind_processors  # noqa: SLF001 - as execution does
+    # The keys of columns whose names are not plain; some of SQLAlchemy's mappings have them escaped.
+    plain = {escaped: key for key, escaped in compiled.escaped_bind_names.items()}
+    values = {plain.get(key, key): value for key, value in values.items()}
     found = []
     for key in compiled.positiontup or ():
+        key = plain.get(key, key)  # noqa: PLW2901
         value = values[key]
         if key in processors:
             value = processors[key](value)

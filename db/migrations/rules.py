@@ -9,7 +9,7 @@ from db.migrations.lexer import SqlError, Token, statements, tokens
 from db.migrations.lineage import LineageName
 
 ONLINE: Final = "declare online = True, and an upgrade_empty() for schemas without data"
-"""What a revision has to do that cannot be a script."""
+"""The advice for what cannot be a script."""
 
 _ENDS_TRANSACTION: Final = frozenset(
     {"begin", "start", "commit", "end", "rollback", "abort", "savepoint", "release"}
@@ -42,9 +42,8 @@ _PLATFORM: Final = (
     ("security", "label"),
 )
 _SERIAL: Final = frozenset({"serial", "serial2", "serial4", "serial8", "bigserial", "smallserial"})
-_BEFORE_A_NAME: Final = frozenset(
-    {"column", "add", "drop", "exists", "table", "to", "rename", "alter", "only", "(", ",", "key", "by", "on"}
-)
+_BEFORE_A_COLUMN: Final = frozenset({"(", ",", "column", "add", "exists"})
+_NO_COLUMN: Final = frozenset({"column", "constraint", "exists", "if", "like"})
 # The schemas that every tenant's session sees, and the rows of statements and triggers.
 _KNOWN_QUALIFIERS: Final = frozenset(
     {"pg_catalog", "information_schema", "extensions", "pg_temp", "excluded", "new", "old"}
@@ -150,10 +149,10 @@ def _check_sequences(statement: Sequence[Token], words: Sequence[str]) -> None:
         raise RuleError(f"CREATE SEQUENCE: {_IDENTITY}")
     if words[0] not in {"create", "alter"} or "table" not in words[1:5]:
         return
-    for before, token in pairwise(statement):
-        is_type = token.kind == "word" and token.key in _SERIAL
-        if is_type and before.kind in {"word", "name"} and before.key not in _BEFORE_A_NAME:
-            raise RuleError(f"{token.key.upper()}: {_IDENTITY}")
+    for before, column, type_ in zip(words, words[1:], statement[2:], strict=False):
+        is_type = type_.kind == "word" and type_.key in _SERIAL
+        if is_type and before in _BEFORE_A_COLUMN and column not in _NO_COLUMN:
+            raise RuleError(f"{type_.key.upper()}: {_IDENTITY}")
 
 
 _IDENTITY: Final = (

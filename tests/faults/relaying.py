@@ -31,7 +31,7 @@ class Deaf:
 @asynccontextmanager
 async def relaying(config: Settings, url: str, *, batch: int = 100) -> AsyncIterator[Relay]:
     """A relay that publishes when it is told to, beside a consumer that settles nothing."""
-    carrier = Rabbit(url, prefetch=1, concurrency=1, publish_timeout=config.publish_timeout)
+    carrier = Rabbit(url, prefetch=1, concurrency=1, publish_timeout=config.publish_timeout, bulk=0)
     intake = Deaf()
     task = asyncio.create_task(carrier.run(intake))
     owner_url = config.require("owner_database_url")

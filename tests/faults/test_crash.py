@@ -12,20 +12,29 @@ from sqlalchemy import make_url
 
 from db.migrations.lineages import lineage
 from db.settings import PROJECT, Settings
+from provisioner.handlers import provision
 from tests.invariants import Healed
 from tests.processes import Forked, an_api, answers, forked, running
 from tests.proxy import Direction, proxied
 from tests.support import becomes, eventually, one, provisioning, requested, serving, sign_up, status
 
 
-def lineage_with(folder: Path, upgrade: str) -> Path:
-    """Write the project's revisions and one more; return Alembic's configuration for them."""
+def lineage_with(folder: Path, upgrade: str, *, running: str = "") -> Path:
+    """Write the project's revisions and one more; return Alembic's configuration for them.
+
+    Args:
+        folder: the folder to write to.
+        upgrade: what the revision does.
+        running: what happens in place of a script's run in the provisioner that reads the revision.
+    """
+    stands_in = f"async def run_script(*_):\n    {running}\n\nprovision.run_script = run_script\n\n"
     shutil.copytree(PROJECT / "alembic", folder / "alembic")
     shutil.copy(PROJECT / "alembic.ini", folder / "alembic.ini")
     (folder / "alembic" / "versions" / "tenant" / "one_more.py").write_text(
-        "import os\nfrom pathlib import Path\n"
+        "import os\nfrom pathlib import Path\nfrom alembic import op\n"
+        "from provisioner.handlers import provision\n"
         f"revision = 'onemore00000'\ndown_revision = {lineage('tenant', PROJECT / 'alembic.ini').head!r}\n"
-        "compatible_from = down_revision\n\n"
+        f"compatible_from = down_revision\n\n{stands_in if running else ''}"
         f"def upgrade():\n    {upgrade}\n\n"
         "def downgrade():\n    pass\n"
     )
@@ -34,8 +43,8 @@ def lineage_with(folder: Path, upgrade: str) -> Path:
 
 @pytest.fixture
 def deadly(tmp_path: Path) -> Path:
-    """A lineage that kills the process that renders it."""
-    return lineage_with(tmp_path, "os._exit(17)")
+    """A lineage that kills the process that runs its script."""
+    return lineage_with(tmp_path, "pass", running="os._exit(17)")
 
 
 @pytest.mark.rabbitmq
@@ -78,7 +87,7 @@ async def test_killed_in_the_middle_of_a_long_statement(
     rabbit_config: Settings, owner: asyncpg.Connection, tmp_path: Path, healed: Healed
 ) -> None:
     """PostgreSQL would run the statement to its end first, holding all of its locks, though its client is dead."""
-    slow = lineage_with(tmp_path, "__import__('alembic').op.execute('SELECT pg_sleep(600)')")
+    slow = lineage_with(tmp_path, "op.execute('SELECT pg_sleep(600)')")
 
     async def at_it() -> bool:
         sleeping = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
@@ -96,16 +105,21 @@ async def test_killed_in_the_middle_of_a_long_statement(
 
 
 async def test_a_file_that_is_missing_is_no_absence_of_postgres(
-    delivery: Settings, owner: asyncpg.Connection, tmp_path: Path, healed: Healed
+    delivery: Settings, owner: asyncpg.Connection, healed: Healed
 ) -> None:
     """Both are errors of the system's; one is the command's own, and must not stop everybody else's."""
-    config = replace(delivery, alembic_config=lineage_with(tmp_path, "Path('/missing').read_text()"))
+
+    async def reads_a_file(*_: object) -> None:
+        Path("/missing").read_text()  # noqa: ASYNC240 - it is not there
+
     async with serving(delivery) as api:
-        async with provisioning(config):
-            tenant = await requested(api, "unlucky")
-            await becomes(api, tenant, "failed")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(provision, "run_script", reads_a_file)
+            async with provisioning(delivery):
+                tenant = await requested(api, "unlucky")
+                await becomes(api, tenant, "failed")
         row = await one(owner, "SELECT attempts, error_class FROM shared.messages WHERE status = 'parked'")
-        assert tuple(row) == (config.attempt_limit, "FileNotFoundError")
+        assert tuple(row) == (delivery.attempt_limit, "FileNotFoundError")
         async with provisioning(delivery):
             await sign_up(api, "neighbour")
             await healed(amqp_url=delivery.amqp_url)

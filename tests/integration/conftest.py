@@ -5,9 +5,12 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+import pytest_asyncio
 from argon2 import PasswordHasher
 
 from api.tenant import passwords
+from db import bootstrap
+from db.local.servers.postgres import PostgresServer
 from db.migrations.lineages import lineage
 from db.session.tenancy import Database
 from db.settings import Settings
@@ -15,11 +18,19 @@ from provisioner.delivery import Deliveries
 from provisioner.handlers.provision import ProvisionHandler
 from tests import columns
 from tests.commands import POLICY
+from tests.databases import cloned
 from tests.isolation import Resident, settle, undone
 from tests.messages import blocked
 from tests.migrations import release
 from tests.operators import Operator
-from tests.support import Client, Service, Tenant, becomes, serving
+from tests.support import OWNER_PASSWORD, Client, Service, Tenant, becomes, serving
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def owner_url(postgres: PostgresServer, template: bootstrap.Bootstrapped) -> AsyncIterator[str]:
+    """Yield the owner's address of a database that a module's tests share, each with schemas of its own."""
+    async with cloned(postgres.superuser_url) as url:
+        yield bootstrap.with_login(url, "tenantry_owner", OWNER_PASSWORD)
 
 
 @pytest.fixture
