@@ -16,7 +16,7 @@ from db import (
     names,
 )
 from db.migrations.arguments import Arguments
-from db.migrations.comparing import default_differs, included, partitions
+from db.migrations.comparing import compare_defaults, included, partitions
 from db.migrations.lineage import LineageName, narrow
 from db.migrations.move import driver
 from db.migrations.online import migrated
@@ -92,9 +92,10 @@ def _run(connection: Connection, environment: EnvironmentContext, target: Target
         version_table_schema="shared" if shared else None,
         include_schemas=shared,
         include_name=included(target.schema, partitions(connection, target.schema)),  # type: ignore[arg-type]
-        compare_server_default=default_differs,
+        compare_server_default=True,
         on_version_apply=applied,
     )
+    compare_defaults(environment.get_context())
     with environment.begin_transaction():
         environment.run_migrations()
 

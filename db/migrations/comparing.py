@@ -8,11 +8,21 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Column, Connection, DefaultClause, MetaData, Table, text
+from sqlalchemy import (
+    Column,
+    Connection,
+    DefaultClause,
+    MetaData,
+    Table,
+    Text,
+    cast,
+    insert,
+    literal_column,
+    text,
+)
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateTable
 
-_PROBE: Final = "tenantry_default"
 _PRINTED: Final = text(
     """
     SELECT pg_get_expr(adbin, adrelid) FROM pg_catalog.pg_attrdef WHERE adrelid = CAST(:probe AS regclass)
@@ -26,38 +36,40 @@ _PARTITIONS: Final = text(
 )
 
 
-def default_differs(
-    context: MigrationContext,
-    _: Column[Any],
-    declared: Column[Any],
-    found: str | None,
-    wanted: Any,
-    __: str | None,
-) -> bool | None:
-    """Return whether a column's default is another one than declared. None leaves it to Alembic.
+def compare_defaults(context: MigrationContext) -> None:
+    """Have Alembic compare defaults as PostgreSQL prints them.
 
     Args:
-        context: Alembic's context, in a transaction.
-        declared: the model's column.
-        found: the schema's default, as PostgreSQL prints it.
-        wanted: the model's default.
+        context: Alembic's context of a comparison. A ``compare_server_default`` of the environment would fail
+            at identity columns.
     """
-    if found is None or not isinstance(wanted, DefaultClause):
-        return None
-    assert context.connection is not None  # an online run
-    return found != _printed(context.connection, declared, wanted)
+
+    def differs(_: Column[Any], declared: Column[Any], wanted: str | None, found: str | None) -> bool:
+        if wanted is None or found is None or not isinstance(declared.server_default, DefaultClause):
+            return wanted != found
+        assert context.connection is not None  # an online run
+        return not _same(context.connection, declared, declared.server_default, found)
+
+    context.impl.compare_server_default = differs  # type: ignore[method-assign]
 
 
-def _printed(connection: Connection, declared: Column[Any], wanted: DefaultClause) -> str | None:
-    """Return a default as PostgreSQL prints it; None if there can be no column with it yet."""
-    column: Column[Any] = Column("value", declared.type, server_default=wanted.arg)  # type: ignore[arg-type]
-    probe = Table(_PROBE, MetaData(), column, schema=declared.table.schema)
+def _same(connection: Connection, declared: Column[Any], wanted: DefaultClause, found: str) -> bool:
+    """Return whether PostgreSQL prints both defaults alike, or they give the same value, as ``0`` and ``'0'`` do."""
+    probe = Table(
+        "tenantry_default",
+        MetaData(),
+        Column("wanted", declared.type, server_default=wanted.arg),  # type: ignore[arg-type]
+        Column("found", declared.type, server_default=literal_column(found)),
+        schema=declared.table.schema,
+    )
     savepoint = connection.begin_nested()
     try:
         connection.execute(CreateTable(probe))
-        return str(connection.scalar(_PRINTED, {"probe": probe.fullname}))
+        printed = set(connection.scalars(_PRINTED, {"probe": probe.fullname}))
+        compared = cast(probe.c.wanted, Text).is_not_distinct_from(cast(probe.c.found, Text))
+        return len(printed) == 1 or bool(connection.scalar(insert(probe).returning(compared)))
     except DBAPIError:
-        return None
+        return False  # there can be no column with the default yet
     finally:
         savepoint.rollback()
 
@@ -72,7 +84,7 @@ def included(schema: str, left_out: Collection[str]) -> Callable[[str | None, st
 
     def include(name: str | None, kind: str, _: Mapping[str, Any]) -> bool:
         if kind == "schema":
-            return name in {None, schema}
+            return name == (schema if schema == "shared" else None)  # the tenant's is the default one
         return kind != "table" or name not in left_out
 
     return include
