@@ -154,8 +154,6 @@ def write_revision(blocks: dict[str, str], environment: dict[str, str]) -> str:
     text = re.sub(r"^compatible_from = .*$", f'compatible_from = "{revision[1]}"', text, flags=re.MULTILINE)
     text = text.replace("\n\n\ndef downgrade():\n", f"\n{up}\n\ndef downgrade():\n{down}", 1)
     file.write_text(text)
-    run(PROJECT, ".venv/bin/ruff", "check", "--quiet", "--fix", "alembic")
-    run(PROJECT, ".venv/bin/ruff", "format", "--quiet", "alembic")
     domain = PROJECT / "db" / "domain.py"
     domain.write_text(
         re.sub(

@@ -72,8 +72,8 @@ async def compare(environment: EnvironmentContext, schemas: Schemas, arguments: 
         raise CommandError("a revision is for all tenants: leave -x tenant out, or say -x tenant=shared")
     name = arguments.lineage
     chain = schemas.lineage(name)
-    scratch = names.new_schema_name()
-    async with schemas.connected("shared" if name == "shared" else scratch) as connection:
+    scratch = "shared" if name == "shared" else names.new_schema_name()
+    async with schemas.connected(scratch) as connection:
         if name == "tenant":
             raw = await driver(connection)
             await connection.execute(text("SELECT 1"))  # makes SQLAlchemy begin its transaction
