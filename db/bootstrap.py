@@ -1,5 +1,8 @@
 """Bootstrap: preparing a PostgreSQL server for Tenantry, as a superuser. Safe to repeat."""
 
+import asyncio
+import logging
+from typing import Final
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import asyncpg
@@ -16,6 +19,11 @@ from db.session import locks
 from db.session.connection import EXTENSIONS, Connection
 from db.settings import Settings
 from db.tenants import tokens
+
+log = logging.getLogger(__name__)
+
+_PAUSES: Final = (1, 2, 4, 8)
+"""Seconds between the tries at ``shared`` while somebody uses its tables."""
 
 
 class Bootstrapped(msgspec.Struct, frozen=True):
@@ -103,6 +111,7 @@ async def migrate_shared(owner_url: str, settings: Settings, *, regrant: bool = 
     Raises:
         UnsupportedServerError: PostgreSQL is too old.
         ExtensionError: an extension is missing, and the owner may not install it.
+        asyncpg.LockNotAvailableError: tables of ``shared`` were in use, however often it was tried.
     """
     connection = await asyncpg.connect(owner_url)
     try:
@@ -110,7 +119,14 @@ async def migrate_shared(owner_url: str, settings: Settings, *, regrant: bool = 
         async with connection.transaction():
             await roles.keeper(connection)
             await extensions.prepare(connection, extensions.WANTED)
-        return await upgrade_shared(connection, lineage("shared", settings.alembic_config), regrant=regrant)
+        chain, timeout = lineage("shared", settings.alembic_config), settings.migration_lock_timeout
+        for pause in _PAUSES:
+            try:
+                return await upgrade_shared(connection, chain, lock_timeout=timeout, regrant=regrant)
+            except asyncpg.LockNotAvailableError:
+                log.warning("tables of shared are in use; trying again in %d s", pause)
+                await asyncio.sleep(pause)
+        return await upgrade_shared(connection, chain, lock_timeout=timeout, regrant=regrant)
     finally:
         await connection.close()
 

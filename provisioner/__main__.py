@@ -180,7 +180,7 @@ async def _migrate_shared(owner_url: str, config: Settings, stop: asyncio.Event)
     while not stop.is_set():
         try:
             await bootstrap.migrate_shared(owner_url, config)
-        except AWAY as error:
+        except (*AWAY, asyncpg.LockNotAvailableError) as error:
             log.warning("waiting for PostgreSQL", error=repr(error))
             await asyncio.sleep(_CONNECT_RETRY)
         else:

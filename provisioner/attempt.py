@@ -239,8 +239,11 @@ class Attempts:
         await self._give_back(entry.id, self._policy.newer_release_delay, error.failure)
 
     async def _newer(self, error: Exception) -> failures.NewerReleaseError | None:
-        """Return the error of an attempt that failed because ``shared`` is a newer release's, or None."""
-        if self._shared is None:
+        """Return the error of an attempt that failed because ``shared`` is a newer release's, or None.
+
+        What a tenant's revision meets is its own failure.
+        """
+        if self._shared is None or (failures.frame(error.__traceback__) or "").startswith("db/migrations/"):
             return None
         async with self._pool.acquire() as connection:
             revision = await current_revision(connection, "shared")

@@ -26,6 +26,6 @@ def check_served(lineage: Lineage, tenant: Tenant) -> None:
 
 def _serves(lineage: Lineage, revision: str, compatible_from: str | None) -> bool:
     if lineage.knows(revision):
-        return lineage.position(revision) >= lineage.position(OLDEST_SERVED)
+        return OLDEST_SERVED in lineage.applied(revision)
     # Newer than this release: the revision itself says how far back it is compatible.
     return compatible_from is not None and lineage.knows(compatible_from)

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final
 
 import msgspec
+import structlog
 from litestar import Controller, get, post
 from litestar.params import JSONBody
 from msgspec import Meta
@@ -26,6 +27,8 @@ from db.settings import Settings
 from db.tenants import people, registry, tokens
 from db.tenants.registry import Tenant
 from db.tenants.states import GONE
+
+log = structlog.get_logger(__name__)
 
 
 class LoginIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -157,8 +160,11 @@ async def _account(database: Database, tenant: Tenant | None, email: str) -> Log
         try:
             async with database.tenant(tenant.schema_name) as transaction:
                 row = await transaction.fetchrow(_ACCOUNT, email=email)
-        except NOT_AS_EXPECTED:
-            return None  # the schema is at a revision that this release does not know
+        except NOT_AS_EXPECTED as error:  # perhaps at a revision that this release does not know
+            log.error(
+                "schema not as expected", exc_info=error, error=type(error).__name__, tenant=tenant.slug
+            )
+            return None
         return LoginAccount(*row.values()) if row else None
     async with database.shared() as connection:
         waiting = await people.get_waiting_hash(connection, tenant.id if tenant else registry.NOBODY, email)

@@ -199,6 +199,6 @@ def _schema() -> Schema:
         title=_SCHEMA_NAME,
         description="An error answer (RFC 9457).",
         type=OpenAPIType.OBJECT,
-        properties={**members, "errors": Schema(type=OpenAPIType.ARRAY, items=wrong)},
+        properties={**members, "constraint": text, "errors": Schema(type=OpenAPIType.ARRAY, items=wrong)},
         required=list(members),
     )

@@ -6,6 +6,7 @@ A request has a ``limit`` and an opaque ``cursor``; the answer is ``{"items": [.
 import base64
 import binascii
 from collections.abc import Sequence
+from functools import cache
 from typing import Annotated, Any, Final, Generic, TypeVar
 
 import msgspec
@@ -46,6 +47,11 @@ def encode(*keys: Any) -> str:
     return base64.urlsafe_b64encode(msgspec.json.encode(keys)).decode().rstrip("=")
 
 
+@cache
+def _decoder(kinds: tuple[Any, ...]) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(tuple[kinds])  # type: ignore[valid-type]
+
+
 def decode(cursor: str, *kinds: Any) -> tuple[Any, ...]:
     """Return a cursor's keys.
 
@@ -58,7 +64,7 @@ def decode(cursor: str, *kinds: Any) -> tuple[Any, ...]:
     """
     try:
         raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-        keys: tuple[Any, ...] = msgspec.json.decode(raw, type=tuple[kinds])  # type: ignore[valid-type]
+        keys: tuple[Any, ...] = _decoder(kinds).decode(raw)
     except (binascii.Error, ValueError, msgspec.MsgspecError):
         raise wrong_cursor() from None
     return keys

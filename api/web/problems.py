@@ -113,6 +113,7 @@ class ProblemDetails(msgspec.Struct, frozen=True, omit_defaults=True):
     instance: str
     request_id: str
     errors: Sequence[InvalidField] = ()
+    constraint: str | None = None
 
 
 def answer(
@@ -139,10 +140,11 @@ def answer(
         type=kind.type,
         title=kind.title,
         status=kind.status,
-        detail=f"{kind.detail} Constraint: {constraint}." if constraint else kind.detail,
+        detail=kind.detail,
         instance=request.scope["path"],
         request_id=request_id(request.scope),
         errors=errors,
+        constraint=constraint,
     )
     return Response(details, status_code=kind.status, media_type=MEDIA_TYPE, headers=headers)
 

@@ -39,6 +39,8 @@ def get_problem(error: asyncpg.PostgresError) -> TenantryError | None:
     """
     found: TenantryError
     match error:
+        case asyncpg.NotNullViolationError() if error.schema_name == "shared":
+            found = ProblemError("unavailable")  # a newer release has migrated it: no value of the client's
         case asyncpg.NotNullViolationError():
             field = error.column_name or error.constraint_name or _BODY
             found = InvalidValueError(field, "must not be null", constraint=error.constraint_name)

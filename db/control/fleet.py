@@ -98,7 +98,7 @@ async def migrate(
         UnknownRevisionError: the lineage has no such revision.
     """
     target = lineage.resolve(revision)
-    older = [script.revision for script in lineage.revisions[: lineage.position(target)]]
+    older = sorted(lineage.applied(target) - {target})
     tenants = await registry.touch_behind(connection, MIGRATABLE, older, target)
     commands = [registry.about(tenant, Migrate(tenant_id=tenant.id, revision=target)) for tenant in tenants]
     await outbox.append(connection, commands)

@@ -189,8 +189,10 @@ async def migrate(
     tenant = await lock(connection, slug, MIGRATABLE, "migrated")
     if tenant.revision is None:
         raise WrongStateError(f"{tenant.slug} has no schema")
-    if not lineage.knows(tenant.revision) or lineage.position(tenant.revision) > lineage.position(target):
-        raise WrongStateError(f"{tenant.slug} is at {tenant.revision}, which is newer than {target}")
+    if not lineage.knows(tenant.revision) or tenant.revision not in lineage.applied(target):
+        raise WrongStateError(
+            f"{tenant.slug} is at {tenant.revision}, from which no upgrade leads to {target}"
+        )
     touched = await registry.touch(connection, tenant)
     command = await registry.tell(connection, touched, Migrate(tenant_id=tenant.id, revision=target))
     await audit.record(

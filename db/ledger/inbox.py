@@ -15,7 +15,7 @@ from db.session.locks import MESSAGE, WAITS_AT_MOST
 
 _COLUMNS: Final = (
     "id, kind, type, tenant_id, tenant_version, priority, payload, raw_body, status, attempts, deliveries,"
-    " available_at"
+    " available_at, error_class"
 )
 
 
@@ -34,6 +34,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int
     deliveries: int
     available_at: datetime
+    error_class: str | None
 
     @property
     def body(self) -> bytes:
@@ -141,6 +142,19 @@ async def give_back_attempt(
         """,
         message_id,
         delay,
+        failure and failure.error_class,
+        failure and failure.error,
+    )
+
+
+async def note(connection: Connection, message_id: UUID, failure: Failure | None) -> None:
+    """Keep with a command what its failure is if its attempt is cut short; None takes it back.
+
+    Not in a transaction, the note outlives the attempt.
+    """
+    await connection.execute(
+        f"UPDATE shared.messages SET error_class = $2, last_error = $3 WHERE id = $1 AND {OPEN}",
+        message_id,
         failure and failure.error_class,
         failure and failure.error,
     )

@@ -245,6 +245,7 @@ class _Moves:
     async def _run(self, chain: Lineage, target: Target, destination: str | None) -> None:
         async with self._schemas.locked(target) as connection:
             current = await current_revision(await driver(connection), target.schema)
+            plan.check_planned(chain, self._direction, current, target.revision)
             if not plan.moves(chain, self._direction, current, destination):
                 log.info("%s stays at %s", target.label, current or "base")
                 return

@@ -94,7 +94,8 @@ def _check_rendering(lineage: Lineage) -> None:
         first, second = (render.__wrapped__(lineage, None, lineage.head).statements for _ in range(2))
         for script in lineage.revisions:
             if not is_online(script.module):
-                downgrade_statements(lineage, script)
+                first += downgrade_statements(lineage, script)
+                second += downgrade_statements(lineage, script)
     except RenderError as error:
         raise LineageError(str(error)) from error
     for one, other in zip_longest(first, second):

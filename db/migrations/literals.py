@@ -73,7 +73,7 @@ def literal(value: Any, type_: TypeEngine[Any]) -> str:
     if isinstance(type_, ranges.AbstractMultiRange):
         return quoted(f"{{{','.join(_text(each, type_) for each in value)}}}")
     text = _text(value, type_)
-    return text if text.isdigit() and not isinstance(value, str) else quoted(text)
+    return text if isinstance(value, int | Decimal) and text.isdigit() else quoted(text)
 
 
 def quoted(text: str) -> str:

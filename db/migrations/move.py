@@ -127,8 +127,10 @@ def _patient(context: MigrationContext, block: Callable[[], AbstractContextManag
     """Enter an autocommit block without ``lock_timeout``."""
     with block():
         _on_driver(context, lambda raw: raw.execute("SET lock_timeout = 0"))
-        yield
-        _on_driver(context, lambda raw: raw.execute("RESET lock_timeout"))
+        try:
+            yield
+        finally:  # also if the revision goes on after a failure
+            _on_driver(context, lambda raw: raw.execute("RESET lock_timeout"))
 
 
 def _on_driver(context: MigrationContext, work: Callable[[Any], Awaitable[Any]]) -> None:

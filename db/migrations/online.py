@@ -6,7 +6,7 @@ and event, so that a run that was interrupted goes on where it stopped.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 from uuid import UUID
@@ -53,12 +53,20 @@ class Online:
         """Return True if a revision after ``start`` up to ``end`` must run online."""
         return any(is_online(script.module) for script in self._lineage.path(start, end))
 
-    async def upgrade(self, tenant: Tenant, end: str, *, caused_by: UUID | None = None) -> bool:
+    async def upgrade(
+        self,
+        tenant: Tenant,
+        end: str,
+        begun: Callable[[], Awaitable[None]] | None = None,
+        *,
+        caused_by: UUID | None = None,
+    ) -> bool:
         """Bring a tenant's schema from its revision to ``end``.
 
         Args:
             tenant: the tenant whose schema to upgrade.
             end: the revision to reach.
+            begun: called once the tenant is locked, before anything is changed.
             caused_by: the id of the command that asked for the upgrade.
 
         Returns:
@@ -77,6 +85,8 @@ class Online:
                 if not await connection.scalar(text(_LOCK).bindparams(id=str(tenant.id))):
                     return False
                 await connection.commit()
+                if begun is not None:
+                    await begun()
                 await self._move(connection, tenant, end, caused_by)
                 # Unlock now, because the server may notice the session's end too late.
                 await connection.execute(text(_UNLOCK).bindparams(id=str(tenant.id)))
@@ -103,6 +113,7 @@ class Online:
         engine = create_async_engine(
             self._url,
             poolclass=NullPool,
+            hide_parameters=True,  # errors go to the ledger and to terminals
             connect_args={
                 "server_settings": {
                     **SESSION,

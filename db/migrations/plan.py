@@ -103,6 +103,18 @@ def moves(lineage: Lineage, direction: Direction, current: str | None, destinati
     return have < wanted if direction == "upgrade" else wanted < have
 
 
+def check_planned(lineage: Lineage, direction: Direction, current: str | None, planned: str | None) -> None:
+    """Check that a schema, which is locked now, has no more revisions to take back than the plan has shown.
+
+    Raises:
+        CommandError: it was upgraded since.
+    """
+    if direction == "upgrade" or current is None or not lineage.knows(current):
+        return
+    if not lineage.applied(current) <= lineage.applied(planned):
+        raise CommandError(f"it is at {current} now, and was planned from {planned or 'base'}: plan again")
+
+
 def legs(
     lineage: Lineage, direction: Direction, current: str | None, destination: str | None
 ) -> Iterator[Leg]:
@@ -178,20 +190,32 @@ def describe(lineage: Lineage, destination: str | None, current: Mapping[str, st
     by_revision: dict[str | None, list[str]] = {}
     for label, revision in current.items():
         by_revision.setdefault(revision, []).append(label)
-    known = [revision for revision in by_revision if revision is not None and lineage.knows(revision)]
-    goes = [revision for revision in known if lineage.applied(destination) < lineage.applied(revision)]
+    goes: list[str | None] = []
+    stays: list[str | None] = []
+    fails: list[str] = []
+    for revision, labels in by_revision.items():
+        try:
+            (goes if moves(lineage, "downgrade", revision, destination) else stays).append(revision)
+        except CommandError as error:
+            fails += [f"  will fail: {_listed(labels)}: {error}"]
     lines += [
         f"  from {revision}: {_listed(by_revision[revision])}"
-        for revision in sorted(goes, key=lineage.position, reverse=True)
+        for revision in sorted(filter(None, goes), key=lineage.position, reverse=True)
     ]
-    stays = [label for revision, labels in by_revision.items() if revision not in goes for label in labels]
     if stays:
-        lines.append(f"  not moved, since at {destination or 'base'}, below it or unknown: {_listed(stays)}")
-    newest = lineage.newest(goes)
-    if newest is not None:
-        path = lineage.path_down(newest, destination)
+        left = [label for revision in stays for label in by_revision[revision]]
+        lines.append(f"  not moved, since at {destination or 'base'} or below: {_listed(left)}")
+    lines += fails
+    taken = frozenset[str]().union(*(lineage.applied(revision) for revision in goes))
+    path = [
+        each for each in reversed(lineage.revisions) if each.revision in taken - lineage.applied(destination)
+    ]
+    if path:
         lines.append(f"takes back, newest first: {', '.join(script.revision for script in path)}")
-        lines += [f"  {loss}" for loss in _losses(lineage, path)]
+        losses = list(_losses(lineage, path))
+        lines += [f"  {loss}" for loss in losses]
+        if losses:
+            lines.append("  (found in the statements; a function, a trigger or a CASCADE may do more)")
     return "\n".join(lines)
 
 
@@ -211,13 +235,23 @@ def _losses(lineage: Lineage, path: Sequence[Script]) -> Iterator[str]:
             for words in statements(statement.sql):
                 loss = _loss([word.text for word in words])
                 if loss is not None and "alembic_version" not in loss:
-                    yield f"{script.revision} drops with all rows: {loss}"
+                    yield f"{script.revision} {loss}"
 
 
 def _loss(words: Sequence[str]) -> str | None:
-    keys = [word.lower() for word in words]
-    if keys[0] in {"truncate", "delete"} or keys[:2] == ["drop", "table"]:
-        return " ".join(words)
-    if keys[:2] == ["alter", "table"] and "drop" in keys and "constraint" not in keys:
-        return " ".join(words)
+    """Return what a statement does to rows, or None."""
+    keys, text = [word.lower() for word in words], " ".join(words)
+    if keys[:2] == ["drop", "table"] or keys[0] == "truncate":
+        return f"drops with all rows: {text}"
+    if keys[0] in {"delete", "update", "do"}:
+        return f"changes rows: {text}"
+    if keys[:2] == ["alter", "table"]:
+        actions = "".join(f" {key}" for key in keys).split(" ,")
+        if any(" drop " in f"{action} " and not _KEEPS_ROWS.search(action) for action in actions):
+            return f"drops with its values: {text}"
+        if " type " in f" {' '.join(keys)} ":
+            return f"converts values: {text}"
     return None
+
+
+_KEEPS_ROWS: Final = re.compile(r" drop (constraint|not|default|identity|expression)\b")

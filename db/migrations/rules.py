@@ -1,6 +1,7 @@
 """Rules: what a statement of a revision may be, so that it does the same on every path and in every schema."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import pairwise
 from typing import Final
 
@@ -11,9 +12,7 @@ from db.migrations.lineage import LineageName
 ONLINE: Final = "declare online = True, and an upgrade_empty() for schemas without data"
 """The advice for what cannot be a script."""
 
-_ENDS_TRANSACTION: Final = frozenset(
-    {"begin", "start", "commit", "end", "rollback", "abort", "savepoint", "release"}
-)
+_ENDS_TRANSACTION: Final = frozenset({"begin", "start", "commit", "end", "rollback", "abort"})
 _NO_TRANSACTION: Final = (
     ("vacuum",),
     ("alter", "system"),
@@ -75,6 +74,7 @@ def check(sql: str, lineage: LineageName, *, transaction: bool = True) -> None:
         raise RuleError(f"{len(found)} statements in one: give each to an op.execute() of its own")
     for statement in found:
         words = [token.key if token.kind == "word" else token.text for token in statement]
+        _check_ends(words)
         if transaction:
             _check_transaction(words)
         _check_session(words)
@@ -93,9 +93,20 @@ def _starts(words: Sequence[str], *starts: tuple[str, ...]) -> str | None:
     return None
 
 
-def _check_transaction(words: Sequence[str]) -> None:
+def _check_ends(words: Sequence[str]) -> None:
+    """Refuse what begins or ends a transaction; savepoints do not."""
     if words[0] in _ENDS_TRANSACTION or words[:2] == ["prepare", "transaction"]:
-        raise RuleError(f"{words[0].upper()}: a revision runs within its caller's transaction")
+        if words[0] == "rollback" and "to" in words:
+            return
+        raise RuleError(
+            f"{words[0].upper()}: a revision runs within its caller's transaction; with online = True,"
+            " op.get_context().autocommit_block() is without one"
+        )
+
+
+def _check_transaction(words: Sequence[str]) -> None:
+    if words[0] in {"savepoint", "release", "rollback"}:
+        raise RuleError(f"{words[0].upper()}: a script fails as a whole: {ONLINE}")
     apart = _starts(words, *_NO_TRANSACTION)
     # A materialized view can be refreshed CONCURRENTLY within a transaction.
     if apart is None and "concurrently" in words and words[0] != "refresh":
@@ -122,6 +133,8 @@ def _check_session(words: Sequence[str]) -> None:
             raise RuleError(f"{words[0].upper()} {names[0]}: the platform sets role and search_path")
         if words[0] == "reset" or words[1:2] not in (["local"], ["constraints"], ["transaction"]):
             raise RuleError("SET changes the session: write SET LOCAL")
+    if _follow(words, "set", "search_path"):
+        raise RuleError("SET search_path: the platform stores the path of migrations with each function")
     if "set_config" in words:
         raise RuleError("set_config: write SET LOCAL")
 
@@ -179,15 +192,28 @@ def _schemas(statement: Sequence[Token]) -> list[str]:
     The bodies of functions and of DO are read too.
     """
     parts = [list(statement)]
+    kinds = {token.key for token in statement[:4]}
+    has_body = statement[0].key == "do" or (
+        statement[0].key == "create" and kinds & {"function", "procedure"}
+    )
     for token in statement:
-        if token.kind == "string" and token.text.startswith("$"):
-            body = token.text[token.text.index("$", 1) + 1 : token.text.rindex("$", 0, -1)]
-            parts.append([each for each in tokens(body) if each.kind != "comment"])
+        body = _body(token) if has_body else None
+        with suppress(SqlError):  # a body in another language than SQL
+            parts.append([each for each in tokens(body or "") if each.kind != "comment"])
     alone: set[str] = set(_KNOWN_QUALIFIERS)
     qualifiers: list[str] = []
     for part in parts:
         _collect(part, alone, qualifiers)
     return [name for name in qualifiers if name not in alone]
+
+
+def _body(token: Token) -> str | None:
+    """Return what a string says, if it may be the body of a function."""
+    if token.kind != "string" or " " not in token.text.strip("'"):
+        return None
+    if token.text.startswith("$"):
+        return token.text[token.text.index("$", 1) + 1 : token.text.rindex("$", 0, -1)]
+    return token.text[token.text.index("'") + 1 : -1].replace("''", "'")
 
 
 def _collect(part: Sequence[Token], alone: set[str], qualifiers: list[str]) -> None:

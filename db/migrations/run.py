@@ -32,7 +32,9 @@ async def current_revision(connection: Connection, schema: str) -> str | None:
     return rows[0]["version_num"] if rows else None
 
 
-async def upgrade_shared(connection: Connection, lineage: Lineage, *, regrant: bool = False) -> str:
+async def upgrade_shared(
+    connection: Connection, lineage: Lineage, *, lock_timeout: float, regrant: bool = False
+) -> str:
     """Bring ``shared`` to the newest revision. If several processes do this at once, one of them migrates.
 
     If ``shared`` is at a revision that this release does not know, change nothing.
@@ -40,10 +42,14 @@ async def upgrade_shared(connection: Connection, lineage: Lineage, *, regrant: b
     Args:
         connection: of the owner, not in a transaction.
         lineage: the shared lineage.
+        lock_timeout: most seconds that a statement waits for a table's lock, as requests wait behind it.
         regrant: whether to grant the API's login its rights again even if there is nothing to migrate.
 
     Returns:
         The revision of ``shared``.
+
+    Raises:
+        asyncpg.LockNotAvailableError: a table was in use for too long; nothing was changed.
     """
     async with connection.transaction():
         await connection.execute(f"SELECT pg_advisory_xact_lock({locks.SHARED})")
@@ -53,6 +59,7 @@ async def upgrade_shared(connection: Connection, lineage: Lineage, *, regrant: b
         current = await current_revision(connection, "shared")
         if current is not None and not lineage.knows(current):
             return current
+        await connection.execute(f"SET LOCAL lock_timeout = {round(lock_timeout * 1000)}")
         if current != lineage.head:
             await run_shared(connection, render(lineage, current, lineage.head))
         elif regrant:

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import UUID
 
+import asyncpg
 import msgspec
 from alembic.util import CommandError
 from sqlalchemy import text
@@ -105,13 +106,18 @@ class Schemas:
             "search_path": path,
             "lock_timeout": str(round(self._settings.migration_lock_timeout * 1000)),
         }
-        engine = create_async_engine(self._url, poolclass=NullPool, connect_args={"server_settings": session})
+        engine = create_async_engine(
+            self._url, poolclass=NullPool, hide_parameters=True, connect_args={"server_settings": session}
+        )
         try:
-            async with engine.connect() as connection:
-                yield connection
+            connection = await engine.connect()
         except OSError as error:
+            await engine.dispose()
             raise CommandError(f"PostgreSQL cannot be reached: {error}") from error
+        try:
+            yield connection
         finally:
+            await connection.close()
             await engine.dispose()
 
     @asynccontextmanager
@@ -131,6 +137,8 @@ class Schemas:
             try:
                 await connection.execute(statement)
             except DBAPIError as error:
+                if not isinstance(error.orig and error.orig.__cause__, asyncpg.LockNotAvailableError):
+                    raise
                 raise CommandError(f"it is being worked on; gave up after {wait:g} s") from error
             await connection.execute(text("RESET lock_timeout"))
             await connection.commit()

@@ -179,5 +179,10 @@ async def _install(connection: Connection, name: str) -> None:
         raise ExtensionError(
             f"the extension {name} is not installed, and only a superuser may do so: run `litestar bootstrap`"
         ) from error
+    except asyncpg.FeatureNotSupportedError as error:
+        raise ExtensionError(
+            f"the extension {name} insists on a schema of its own ({error.args[0]}), where no tenant could use it;"
+            " take it out of EXTENSIONS in db/domain.py"
+        ) from error
     except (asyncpg.ObjectNotInPrerequisiteStateError, asyncpg.UndefinedObjectError) as error:
         raise ExtensionError(f"the extension {name} cannot be installed: {error.args[0]}") from error

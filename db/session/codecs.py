@@ -56,7 +56,7 @@ def get_encoder(kind: TypeEngine[Any]) -> Codec | None:
     kind = kind.dialect_impl(DIALECT)
     match kind:
         case ARRAY():
-            found = _nested(get_encoder(kind.item_type))
+            found = _nested(get_encoder(kind.item_type), _depth(kind))
         case JSON():
             found = _to_json
         case HSTORE():
@@ -85,7 +85,7 @@ def get_decoder(kind: TypeEngine[Any], wanted: Any) -> Codec | None:
     kind = kind.dialect_impl(DIALECT)
     match kind:
         case ARRAY():
-            found = _nested(get_decoder(kind.item_type, Any))
+            found = _nested(get_decoder(kind.item_type, Any), _depth(kind))
         case JSON():
             found = msgspec.json.Decoder(wanted).decode
         case HSTORE():
@@ -99,14 +99,19 @@ def get_decoder(kind: TypeEngine[Any], wanted: Any) -> Codec | None:
     return found
 
 
-def _nested(codec: Codec | None) -> Codec | None:
-    """Return a codec for lists, which may hold lists, of what ``codec`` converts."""
+def _depth(kind: ARRAY[Any]) -> int | None:
+    """Return how many dimensions an array has, or None if any number. A list may be an item of JSON."""
+    return kind.dimensions or (1 if isinstance(kind.item_type, JSON) else None)
+
+
+def _nested(codec: Codec | None, depth: int | None = None) -> Codec | None:
+    """Return a codec for lists of what ``codec`` converts, ``depth`` lists deep; None is as deep as they go."""
     if codec is None:
         return None
 
-    def convert(value: Any) -> Any:
-        if isinstance(value, list | tuple):
-            return [convert(each) for each in value]
+    def convert(value: Any, left: int | None = depth) -> Any:
+        if isinstance(value, list | tuple) and left != 0:
+            return [convert(each, left and left - 1) for each in value]
         return None if value is None else codec(value)
 
     return convert

@@ -5,7 +5,9 @@ Schema, grants, registry and event change in one transaction, or in one per revi
 
 from typing import ClassVar, Final
 
-from db.ledger import contracts
+from alembic.script import Script
+
+from db.ledger import contracts, inbox
 from db.ledger.contracts import ContractError, MigrationFailed
 from db.ledger.inbox import Entry, Failure
 from db.migrations.lineage import Lineage
@@ -22,8 +24,18 @@ _ONLINE_DELAY: Final = 3.0
 """Seconds until a command is delivered again whose online revisions could not run yet. Scripts go first."""
 
 
+_BEGUN: Final = "OnlineRunBegun"
+"""The error class of a command while a revision runs online that must not be run again."""
+_NOT_AGAIN: Final = "and is not idempotent, so it is not tried again: look what it did, then replay"
+
+
 class NotRepeatableError(MigrationError):
     """An online revision that is not idempotent failed. What it did before that is not known."""
+
+
+def _once(script: Script) -> bool:
+    """Return whether a revision must not be run again after a failure."""
+    return is_online(script.module) and not is_idempotent(script.module)
 
 
 class MigrateHandler(Handler[contracts.Migrate]):
@@ -51,17 +63,26 @@ class MigrateHandler(Handler[contracts.Migrate]):
         current = await self._current(connection, job.tenant)
         if not self._is_behind(current, target) or not self._online.needed(current, target):
             return
+        path = self._lineage.path(current, target)
+        if job.entry.error_class == _BEGUN and _once(path[0]):
+            raise NotRepeatableError(f"revision {path[0].revision} was cut short, {_NOT_AGAIN}")
+
+        async def begun() -> None:
+            if any(_once(script) for script in path):
+                await inbox.note(connection, job.entry.id, Failure(_BEGUN, "an online revision has begun"))
+
         try:
-            if not await self._online.upgrade(job.tenant, target, caused_by=job.entry.id):
+            if not await self._online.upgrade(job.tenant, target, begun, caused_by=job.entry.id):
                 raise BusyError(_ONLINE_DELAY)
         except TRANSIENT as error:
-            reached = await self._current(connection, job.tenant)
-            failed = self._lineage.path(reached, target)[0]
-            if is_online(failed.module) and not is_idempotent(failed.module):
+            left = self._lineage.path(await self._current(connection, job.tenant), target)
+            if left and _once(left[0]):
                 raise NotRepeatableError(
-                    f"revision {failed.revision} is not idempotent, so it is not tried again: {error}"
+                    f"revision {left[0].revision} failed, {_NOT_AGAIN}: {error}"
                 ) from error
             raise
+        # The note stays if the process dies or loses PostgreSQL: nobody knows how far the revision came.
+        await inbox.note(connection, job.entry.id, None)
 
     async def work(self, connection: Connection, job: Job[contracts.Migrate], /) -> Outcome:
         tenant, target = job.tenant, job.command.revision
@@ -103,9 +124,12 @@ class MigrateHandler(Handler[contracts.Migrate]):
         if not self._lineage.knows(target):
             raise NewerReleaseError("UnknownRevisionError", f"revision {target}")
         # A revision that this release does not know is newer than all revisions that it knows.
-        return self._lineage.knows(current) and self._lineage.position(current) < self._lineage.position(
-            target
-        )
+        if not self._lineage.knows(current):
+            return False
+        have = self._lineage.applied(current)
+        if target not in have and current not in self._lineage.applied(target):
+            raise MigrationError(f"the schema is at {current}, on another branch than {target}")
+        return target not in have
 
     async def _current(self, connection: Connection, tenant: Tenant) -> str:
         found = await current_revision(connection, tenant.schema_name)

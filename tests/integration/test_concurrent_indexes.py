@@ -2,13 +2,17 @@
 
 import asyncio
 from pathlib import Path
+from uuid import UUID
 
 import asyncpg
 import pytest
 
+from db.audit import By
+from db.control import messages
 from db.migrations.lineages import lineage
 from db.migrations.online import Online
 from db.settings import Settings
+from provisioner.transport import DatabaseAwayError
 from tests.migrations import HEAD, command_for, deliveries, registered, release, revisions, settles
 from tests.shell import alembic
 from tests.support import Service, Tenant, eventually, its_time_comes, one
@@ -133,10 +137,52 @@ async def test_only_an_idempotent_revision_is_tried_again(
     assert "lock timeout" in row["last_error"]
     if not idempotent:
         assert (row["status"], row["error_class"]) == ("parked", "NotRepeatableError")
-        assert "r1 is not idempotent" in row["last_error"]
+        assert "revision r1 failed, and is not idempotent" in row["last_error"]
         assert (await revisions(owner, "bakery"))[::2] == (HEAD, HEAD)
         return
     assert (row["status"], row["attempts"]) == ("pending", 1)
     await its_time_comes(owner, message_id)
     await deliveries(pool, newer).command(message_id, b"")
     await settles(owner, message_id, "handled")
+
+
+async def test_a_run_that_was_cut_short_is_not_repeated_unless_it_can_be(
+    config: Settings,
+    tenant: Tenant,
+    owner: asyncpg.Connection,
+    superuser: asyncpg.Connection,
+    pool: asyncpg.Pool,
+    provisioner: Service,
+    tmp_path: Path,
+) -> None:
+    """PostgreSQL ends the session in the middle of the revision, so nobody hears how far it came."""
+    await provisioner.stop()
+    newer = release(config, tmp_path, COLUMN.format(idempotent=False))
+    schema = (await registered(owner, "bakery")).schema_name
+    message_id = await command_for(owner, "bakery", "r1")
+
+    async def ended() -> bool:
+        return bool(
+            await superuser.fetchval(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE query LIKE 'ALTER TABLE users ADD COLUMN note%' AND wait_event_type = 'Lock'"
+            )
+        )
+
+    async with owner.transaction():
+        await owner.execute(f"LOCK TABLE {schema}.users IN ACCESS SHARE MODE")
+        attempt = asyncio.create_task(deliveries(pool, newer).command(message_id, b""))
+        await eventually(ended, what="a session that is ended")
+        with pytest.raises(DatabaseAwayError):
+            await attempt
+    row = await one(owner, "SELECT * FROM shared.messages WHERE id = $1", message_id)
+    assert (row["status"], row["error_class"]) == ("published", "OnlineRunBegun")
+    await deliveries(pool, newer).command(message_id, b"")
+    row = await settles(owner, message_id, "parked")
+    assert row["error_class"] == "NotRepeatableError"
+    assert "revision r1 was cut short" in row["last_error"]
+    async with owner.transaction():
+        await messages.replay_one(owner, UUID(message_id), By("test", None, "looked"))
+    await deliveries(pool, newer).command(message_id, b"")
+    row = await settles(owner, message_id, "handled")
+    assert row["error_class"] != "OnlineRunBegun"
