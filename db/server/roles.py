@@ -36,6 +36,8 @@ SELECT p.oid::regprocedure::text AS routine
 FROM pg_catalog.pg_proc p
 WHERE p.pronamespace = $1::regnamespace AND p.prokind IN ('f', 'p')
   AND NOT coalesce(p.proconfig @> ARRAY[$2], false)
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d -- the constructors of a range type
+    WHERE d.classid = 'pg_catalog.pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'i')
 """
 
 
