@@ -1,6 +1,7 @@
 """The lexical structure of SQL text: tokens, and the statements that they make.
 
 PostgreSQL manual, SQL Syntax, Lexical Structure. Strings are read as with ``standard_conforming_strings``.
+All characters beyond ASCII are letters there, those that look like spaces too.
 """
 
 import re
@@ -15,16 +16,16 @@ TokenKind = Literal["word", "name", "string", "number", "parameter", "symbol", "
 
 _TOKEN: Final = re.compile(
     r"""
-      (?P<space>\s+)
+      (?P<space>[ \t\n\r\f\v]+)
     | (?P<comment>--[^\r\n]*)
     | (?P<block>/\*)
     | (?P<string>
           [eE]'(?:\\.|''|[^'\\])*'
         | (?:[bBxXnN]|[uU]&)?'(?:''|[^'])*'
-        | \$(?P<tag>[^\W\d]\w*|)\$.*?\$(?P=tag)\$
+        | \$(?P<tag>[A-Za-z_\x80-\U0010ffff][\w\x80-\U0010ffff]*|)\$.*?\$(?P=tag)\$
       )
     | (?P<name>(?:[uU]&)?"(?:""|[^"])*")
-    | (?P<word>[^\W\d][\w$]*)
+    | (?P<word>[A-Za-z_\x80-\U0010ffff][\w$\x80-\U0010ffff]*)
     | (?P<parameter>\$\d+)
     | (?P<number>\d[\d_.]*(?:[eE][+-]?\d+)?|0[xob]\w+)
     | (?P<symbol>::|.)
