@@ -12,4 +12,6 @@ def upgrade():
         "INSERT INTO people (id, name) OVERRIDING SYSTEM VALUE VALUES (1, 'x') "
         "ON CONFLICT (id) DO UPDATE SET name = excluded.name"
     )
-    op.execute("SELECT pg_catalog.now(), (SELECT count(*) FROM information_schema.tables)")
+    op.execute(
+        "SELECT pg_catalog.now(), table_name FROM information_schema.tables WHERE table_schema = current_schema"
+    )
