@@ -156,7 +156,7 @@ def _check_session(words: Sequence[str]) -> None:
         raise RuleError("COPY: write INSERT, or read the file in Python")
     if words[0] in {"listen", "unlisten", "discard", "prepare", "deallocate", "load"}:
         raise RuleError(f"{words[0].upper()} changes the session")
-    if words[0] in {"commit", "rollback"}:
+    if words[0] == "commit" or (words[0] == "rollback" and "to" not in words):
         raise RuleError(f"{words[0].upper()} in a body: PostgreSQL refuses it within a caller's transaction")
     if words[0] in {"set", "reset"}:
         names = [word.strip('"') for word in words[1:3] if word not in {"local", "session"}]
