@@ -119,11 +119,40 @@ async def test_a_made_revision_is_formatted_and_passes(
     newer = release(config, tmp_path, "def upgrade():\n    op.drop_column('users', 'first_name')")
     ini = ("-c", str(newer.alembic_config))
     await alembic(newer, *ini, "revision", "--autogenerate", "-m", "it's back")
-    made = next((tmp_path / "alembic" / "versions" / "tenant").glob("*_it_s_back.py"))
+    made = one_named(tmp_path, "it_s_back")
     assert "op.add_column(" in made.read_text()
+    await asyncio.to_thread(passes, made)
+    done = await typed(newer, "alembic", *ini, "check")
+    assert done.code == 0, done.out + done.err
+
+
+async def test_an_empty_revision_has_the_imports_to_write_it_with_and_a_merge_has_none(
+    config: Settings, template: object, tmp_path: Path
+) -> None:
+    newer = release(config, tmp_path, "def upgrade():\n    pass")
+    ini = ("-c", str(newer.alembic_config))
+    await alembic(newer, *ini, "revision", "-m", "to write")
+    written = one_named(tmp_path, "to_write")
+    text = written.read_text()
+    assert "import sqlalchemy as sa\nfrom alembic import op\n" in text
+    written.write_text(text.replace("    pass\n", "    op.execute(sa.text('SELECT 1'))\n"))
+    await alembic(newer, *ini, "revision", "-m", "beside", "--head", "r1", "--splice")
+    await alembic(newer, *ini, "merge", "heads", "-m", "both")
+    merge = one_named(tmp_path, "both")
+    assert "import" not in merge.read_text()
+    await asyncio.to_thread(passes, merge)
+
+
+def one_named(folder: Path, name: str) -> Path:
+    """Return the tenant revision of a release that has this name."""
+    (found,) = (folder / "alembic" / "versions" / "tenant").glob(f"*_{name}.py")
+    return found
+
+
+def passes(made: Path) -> None:
+    """Check that nothing of a revision's style needs to be corrected."""
     for arguments in (("check",), ("format", "--check")):
-        styled = await asyncio.to_thread(
-            subprocess.run,
+        styled = subprocess.run(
             [BIN / "ruff", *arguments, "--stdin-filename", f"alembic/versions/tenant/{made.name}", "-"],
             cwd=PROJECT,
             input=made.read_bytes(),
@@ -131,5 +160,3 @@ async def test_a_made_revision_is_formatted_and_passes(
             check=False,
         )
         assert styled.returncode == 0, styled.stdout
-    done = await typed(newer, "alembic", *ini, "check")
-    assert done.code == 0, done.out + done.err
