@@ -27,12 +27,12 @@ def upgrade():
 
 
 class Paths:
-    """The ways in which a lineage of two revisions comes to a schema.
+    """The ways in which a lineage comes to a schema; by default, one of two revisions, `BASE` and a case.
 
     Args:
         owner: the owner's connection.
         url: the owner's address.
-        chain: the lineage: `BASE` and the case.
+        chain: the lineage.
     """
 
     def __init__(self, owner: asyncpg.Connection, url: str, chain: Lineage) -> None:
@@ -64,17 +64,19 @@ class Paths:
             await connection.run_sync(go)
         await self._grant(schema)
 
-    async def by_move(self, schema: SchemaName, *, up: bool = True) -> None:
-        """Run the case as a provisioner or the alembic command does."""
+    async def by_move(
+        self, schema: SchemaName, *, up: bool = True, before: str = "r1", after: str = "r2"
+    ) -> None:
+        """Go from one revision to the other, up or down, as a provisioner or the alembic command does."""
 
         async def unrecorded(*_: object) -> None:
             """Keep no record: the schema belongs to no tenant."""
 
         async with self._engine(schema) as connection:
             if up:
-                await move(connection, self.chain, schema, "upgrade", "r1", "r2", unrecorded)
+                await move(connection, self.chain, schema, "upgrade", before, after, unrecorded)
             else:
-                await move(connection, self.chain, schema, "downgrade", "r2", "r1", unrecorded)
+                await move(connection, self.chain, schema, "downgrade", after, before, unrecorded)
 
     async def _grant(self, schema: SchemaName) -> None:
         async with self.owner.transaction():

@@ -168,14 +168,22 @@ async def test_a_revision_that_cannot_be_taken_back_keeps_all_where_they_are(
 
 
 async def test_a_dry_run_over_the_fleet_prints_each_tenants_script_and_changes_nothing(
-    fleet: None, config: Settings, owner: asyncpg.Connection
+    fleet: None, config: Settings, owner: asyncpg.Connection, tmp_path: Path
 ) -> None:
-    await alembic(config, "-x", "tenant=cafe", "downgrade", "-1")
-    done = await alembic(config, "-x", "dry_run=True", "downgrade", BEFORE)
-    assert f"-- bakery, at {HEAD}" in done.out
-    assert f"-- cafe, at {BEFORE}" in done.out
-    assert done.out.count(f"SET version_num='{BEFORE}'") == 2
-    assert [await at(owner, slug) for slug in ("bakery", "cafe", "florist")] == [HEAD, BEFORE, HEAD]
+    newer = release(
+        config,
+        tmp_path,
+        "def upgrade():\n    op.add_column('users', sa.Column('note', sa.Text()))\n\n"
+        "def downgrade():\n    op.drop_column('users', 'note')",
+    )
+    ini = str(newer.alembic_config)
+    for slug in ("bakery", "florist"):
+        await alembic(newer, "-c", ini, "-x", f"tenant={slug}", "upgrade", "head")
+    done = await alembic(newer, "-c", ini, "-x", "dry_run=True", "downgrade", HEAD)
+    assert "-- bakery, at r1" in done.out
+    assert f"-- cafe, at {HEAD}" in done.out
+    assert done.out.count("DROP COLUMN note") == done.out.count(f"SET version_num='{HEAD}'") == 2
+    assert [await at(owner, slug) for slug in ("bakery", "cafe", "florist")] == ["r1", HEAD, "r1"]
 
 
 async def test_sql_between_two_revisions_is_printed_without_a_database(config: Settings) -> None:

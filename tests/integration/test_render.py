@@ -1,5 +1,6 @@
 """A rendered script does what Alembic's online run does, and refuses what would make the two differ."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import asyncpg
@@ -14,6 +15,7 @@ from db.migrations.render import NeedsOnlineError, RenderError, render
 from db.names import SchemaName
 from db.server import roles
 from db.settings import Settings
+from tests.paths import Paths
 from tests.revisions import lineage_of
 from tests.shell import alembic
 from tests.support import Tenant
@@ -67,9 +69,9 @@ async def test_a_step_from_one_revision_to_the_next_equals_the_whole(
     chain = lineage("tenant", config.alembic_config)
     whole = await built(owner, chain)
     stepwise = await built(owner, chain, chain.base)
-    for before, after in zip(chain.revisions, chain.revisions[1:], strict=False):
-        async with owner.transaction():
-            await run.run_script(owner, stepwise, render(chain, before.revision, after.revision))
+    paths = Paths(owner, config.require("owner_database_url"), chain)
+    for before, after in pairwise(script.revision for script in chain.revisions):
+        await paths.by_move(stepwise, before=before, after=after)  # an online revision has no script
     assert await structure(owner, stepwise) == await structure(owner, whole)
 
 
@@ -201,9 +203,10 @@ async def test_a_failing_script_leaves_nothing(tmp_path: Path, owner: asyncpg.Co
     assert await owner.fetchval("SELECT to_regrole($1)", schema) is None
 
 
-async def test_a_script_that_starts_elsewhere_is_refused(config: Settings, owner: asyncpg.Connection) -> None:
-    chain = lineage("tenant", config.alembic_config)
-    schema = await built(owner, chain, chain.base)
+async def test_a_script_that_starts_elsewhere_is_refused(tmp_path: Path, owner: asyncpg.Connection) -> None:
+    bodies = [f"def upgrade():\n    op.execute('CREATE TABLE {name} (b int)')" for name in ("a", "b", "c")]
+    chain = lineage_of(tmp_path, *bodies)
+    schema = await built(owner, chain, "r1")
     with pytest.raises(run.MigrationError, match="not at"):
         async with owner.transaction():
-            await run.run_script(owner, schema, render(chain, chain.revisions[1].revision, chain.head))
+            await run.run_script(owner, schema, render(chain, "r2", "r3"))
