@@ -24,6 +24,26 @@ from db.migrations.rules import ONLINE
 DIALECT: Final[Dialect] = PGDialect_asyncpg(dbapi=PGDialect_asyncpg.import_dbapi())  # type: ignore[no-untyped-call]
 """The dialect of the online run. The plain ``postgresql`` dialect would double every ``%``."""
 
+_SETTLE: Final = (
+    "SET CONSTRAINTS ALL IMMEDIATE",
+    """
+    DO $$
+    DECLARE deferred text := (
+        SELECT string_agg(format('%I.%I', {schema}, conname), ', ')
+        FROM pg_catalog.pg_depend JOIN pg_catalog.pg_constraint ON conrelid = objid AND condeferred
+        WHERE refclassid = 'pg_catalog.pg_namespace'::regclass AND refobjid = to_regnamespace({schema})
+          AND classid = 'pg_catalog.pg_class'::regclass -- by indexes: tenants have many constraints
+    );
+    BEGIN
+        IF deferred IS NOT NULL THEN EXECUTE 'SET CONSTRAINTS ' || deferred || ' DEFERRED'; END IF;
+    END $$
+    """,
+)
+"""What a commit does at the end of each revision: deferred checks are made, and constraints are as declared again.
+
+With checks still to be made, the next revision could not alter the table.
+"""
+
 _ONE_AT_A_TIME: Final = threading.RLock()
 """Held while a run uses Alembic's proxies in this thread."""
 
@@ -79,11 +99,7 @@ def render(lineage: Lineage, start: str | None, end: str) -> Rendered:
     online = [script.revision for script in path if is_online(script.module)]
     if online and start is not None:
         raise NeedsOnlineError(f"{', '.join(online)} must run online")
-    steps = [RevisionStep(lineage.script.revision_map, script, is_upgrade=True) for script in path]
-    for step in steps:
-        if step.revision.revision in online:
-            step.migration_fn = step.revision.module.upgrade_empty
-    return Rendered(start, end, _record(lineage, start, steps))
+    return Rendered(start, end, _record(lineage, start, _ups(lineage, path), settles=_defers(lineage)))
 
 
 @lru_cache(maxsize=64)
@@ -106,7 +122,7 @@ def render_down(lineage: Lineage, start: str, end: str | None) -> Rendered:
     if online:
         raise NeedsOnlineError(f"{', '.join(online)} must run online")
     steps = [RevisionStep(lineage.script.revision_map, script, is_upgrade=False) for script in path]
-    return Rendered(start, end, _record(lineage, start, steps))
+    return Rendered(start, end, _record(lineage, start, steps, settles=_defers(lineage)))
 
 
 def downgrade_statements(lineage: Lineage, script: Script) -> tuple[Statement, ...]:
@@ -117,12 +133,38 @@ def downgrade_statements(lineage: Lineage, script: Script) -> tuple[Statement, .
     """
     step = RevisionStep(lineage.script.revision_map, script, is_upgrade=False)
     try:
-        return _record(lineage, script.revision, [step])
+        return _record(lineage, script.revision, [step], settles=False)
     except IrreversibleError:
         return ()
 
 
-def _record(lineage: Lineage, start: str | None, steps: Iterable[RevisionStep]) -> tuple[Statement, ...]:
+def _ups(lineage: Lineage, path: Iterable[Script]) -> list[RevisionStep]:
+    steps = [RevisionStep(lineage.script.revision_map, script, is_upgrade=True) for script in path]
+    for step in steps:
+        if is_online(step.revision.module):
+            step.migration_fn = step.revision.module.upgrade_empty
+    return steps
+
+
+@lru_cache(maxsize=8)
+def _defers(lineage: Lineage) -> bool:
+    """Return whether a revision of the lineage says DEFERRED, of a constraint or in SET CONSTRAINTS."""
+    found = _record(lineage, None, _ups(lineage, lineage.revisions), settles=False)
+    return any("deferred" in statement.sql.lower() for statement in found)
+
+
+def _record(
+    lineage: Lineage, start: str | None, steps: Iterable[RevisionStep], *, settles: bool
+) -> tuple[Statement, ...]:
+    """Run steps, and return their statements.
+
+    Args:
+        lineage: the lineage of the revisions.
+        start: the schema's revision.
+        steps: the revisions, up or down.
+        settles: whether to end each revision as a commit would.
+    """
+    schema = "'shared'" if lineage.name == "shared" else "current_schema()::text"
     with _ONE_AT_A_TIME:
         context = MigrationContext.configure(
             dialect=DIALECT,
@@ -140,6 +182,8 @@ def _record(lineage: Lineage, start: str | None, steps: Iterable[RevisionStep]) 
                     context.impl._exec(CreateTable(context._version, if_not_exists=True))  # noqa: SLF001
                 _run(lineage, step, step.migration_fn)
                 versions.update_to_step(step)
+                for text in _SETTLE if settles else ():
+                    recorder.add(text.format(schema=schema).strip())
     return tuple(recorder.statements)
 
 
@@ -156,7 +200,7 @@ def _run(lineage: Lineage, step: RevisionStep, function: Callable[[], Any]) -> N
         raise RenderError(f"{where}: {error}") from error
     except NotImplementedError as error:
         raise IrreversibleError(f"{where}: {str(error) or 'the revision cannot be taken back'}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise RenderError(
             f"{where} failed with {type(error).__name__}: {error}; if it needs a database, {ONLINE}"
         ) from error
