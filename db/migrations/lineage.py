@@ -44,7 +44,7 @@ class Lineage:
             narrow(self.script, name)
             newest_first = list(self.script.walk_revisions())
             heads = self.script.get_heads()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise LineageError(
                 f"the {name} lineage cannot be read: {type(error).__name__}: {error}"
             ) from error

@@ -1,5 +1,6 @@
 """Loading of lineages: each is read, checked and rendered once in a process, before anything runs."""
 
+import inspect
 from functools import cache
 from itertools import zip_longest
 from pathlib import Path
@@ -13,6 +14,8 @@ from db.migrations.render import RenderError, downgrade_statements, is_idempoten
 
 ID_LENGTH: Final = 32
 """Most characters of a revision's id: the width of ``alembic_version.version_num``."""
+
+_NOT_RUN: Final = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
 
 
 @cache
@@ -60,6 +63,9 @@ def _fault(lineage: Lineage, script: Script) -> str | None:
             return f"there is no {name}()" + (
                 ": write one, or let it raise NotImplementedError" if name == "downgrade" else ""
             )
+    for name in ("upgrade", "downgrade", "upgrade_empty"):
+        if any(sort(getattr(module, name, None)) for sort in _NOT_RUN):
+            return f"{name}() is async or has a yield: calling it does nothing, so write a plain function"
     oldest = getattr(module, "compatible_from", None)
     if not isinstance(oldest, str):
         return f"compatible_from is {oldest!r}: name one revision, the oldest whose code still works"

@@ -104,7 +104,10 @@ def _text(value: Any, type_: TypeEngine[Any]) -> str:
     for sort, write in _TEXT.items():
         if isinstance(value, sort):
             return write(value, type_)
-    raise LiteralError(f"a value of type {type(value).__name__} cannot be written as SQL")
+    raise LiteralError(
+        f"a value of type {type(value).__name__} cannot be written as SQL"
+        + (": give its column a type" if isinstance(type_, types.NullType) else "")
+    )
 
 
 def _datetime(value: dt.datetime, type_: TypeEngine[Any]) -> str:

@@ -23,6 +23,11 @@ from db.migrations.lineage import LineageName
 from db.migrations.literals import LiteralError, literal
 from db.migrations.rules import ONLINE
 
+_APART: Final = (
+    "parameters given apart from their statement: write them into it, with bindparams() or values(), "
+    f"or {ONLINE}"
+)
+
 
 class RecordError(TenantryError):
     """A revision does what a script cannot do. The message says what, and what to write instead."""
@@ -76,7 +81,7 @@ class Recorder:
         if execution_options:
             raise RecordError(f"execution options {sorted(execution_options)}: {ONLINE}")
         if multiparams or params:
-            raise RecordError(f"parameters given apart from their statement: {ONLINE}")
+            raise RecordError(_APART)
         self.add(self._sql(TextClause(construct) if isinstance(construct, str) else construct))
 
     def _sql(self, construct: ClauseElement) -> str:
@@ -96,12 +101,9 @@ class Recorder:
         )
         if not isinstance(compiled, SQLCompiler):
             return str(compiled).strip()
-        for column in (*compiled.insert_prefetch, *compiled.update_prefetch):
-            raise RecordError(
-                f"column {_named(column)} has a default that Python computes: give its value, "
-                f"or use server_default"
-            )
-        return substitute(str(compiled).strip(), _values(compiled))
+        defaults = {column.key: _constant(column, column.default) for column in compiled.insert_prefetch}
+        defaults |= {column.key: _constant(column, column.onupdate) for column in compiled.update_prefetch}
+        return substitute(str(compiled).strip(), _values(compiled, defaults))
 
     def _bulk_insert(self, table: Any, rows: list[dict[str, Any]], multiinsert: bool = True) -> None:
         """Stand in for `DefaultImpl.bulk_insert`."""
@@ -148,7 +150,7 @@ class _Connection:
         self, statement: str, parameters: Any = None, execution_options: Any = None
     ) -> _Result:
         if parameters or execution_options:
-            raise RecordError(f"parameters given apart from their statement: {ONLINE}")
+            raise RecordError(_APART)
         self._recorder.add(statement.strip())
         return _Result()
 
@@ -165,6 +167,8 @@ class _Connection:
         return element.schema
 
     def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("_"):  # SQLAlchemy asks what the connection is
+            raise RecordError(f"what inspects a connection needs a database: {ONLINE}")
         raise RecordError(f"a connection's {name} needs a database: {ONLINE}")
 
 
@@ -172,9 +176,14 @@ def _no_block() -> NoReturn:
     raise RecordError(f"autocommit_block() commits what comes before it: {ONLINE}")
 
 
-def _values(compiled: Any) -> list[str]:
-    """Return the literals of a statement's parameters, in their order."""
-    values, processors = compiled.params, compiled._bind_processors  # noqa: SLF001 - as execution does
+def _values(compiled: Any, defaults: Mapping[str, Any]) -> list[str]:
+    """Return the literals of a statement's parameters, in their order.
+
+    Args:
+        compiled: the statement.
+        defaults: the values of columns for which the statement gives none.
+    """
+    values, processors = compiled.params | defaults, compiled._bind_processors  # noqa: SLF001 - as execution does
     # The keys of columns whose names are not plain; some of SQLAlchemy's mappings have them escaped.
     plain = {escaped: key for key, escaped in compiled.escaped_bind_names.items()}
     values = {plain.get(key, key): value for key, value in values.items()}
@@ -193,8 +202,14 @@ def _values(compiled: Any) -> list[str]:
     return found
 
 
-def _named(column: "Column[Any]") -> str:
-    return f"{column.table.name}.{column.name}"
+def _constant(column: "Column[Any]", default: Any) -> Any:
+    """Return the value of a default that is not computed."""
+    if default is None or not default.is_scalar:
+        raise RecordError(
+            f"column {column.table.name}.{column.name} has a default that Python computes: give its value, "
+            f"or use server_default"
+        )
+    return default.arg
 
 
 UNRECORDED: Final = (RecordError, rules.RuleError)

@@ -137,7 +137,6 @@ def _check_outer(statement: Sequence[Token], *, transaction: bool) -> None:
     if to_savepoint or words[0] in {"savepoint", "release"}:
         raise RuleError(f"{words[0].upper()}: a script fails as a whole: {ONLINE}")
     apart = _starts(words, *_NO_TRANSACTION)
-    # A materialized view can be refreshed CONCURRENTLY within a transaction.
     if apart is None and "concurrently" in words and words[0] != "refresh":
         apart = "CONCURRENTLY"
     if words[:2] == ["alter", "type"] and _follow(words, "add", "value"):
@@ -162,6 +161,13 @@ def _check_session(words: Sequence[str]) -> None:
         names = [word.strip('"') for word in words[1:3] if word not in {"local", "session"}]
         if names and names[0] in {"search_path", "role", "authorization", "schema", "all"}:
             raise RuleError(f"{words[0].upper()} {names[0]}: the platform sets role and search_path")
+        if names and names[0] in {
+            "standard_conforming_strings",
+            "backslash_quote",
+            "client_encoding",
+            "names",
+        }:
+            raise RuleError(f"SET {names[0]}: a script is read as a whole, before it has any effect")
         if words[0] == "reset" or words[1:2] not in (["local"], ["constraints"], ["transaction"]):
             raise RuleError("SET changes the session: write SET LOCAL")
     made = [word for word in words[1:3] if word not in {"local", "global"}]
@@ -171,6 +177,10 @@ def _check_session(words: Sequence[str]) -> None:
         raise RuleError(
             "a temporary table: PostgreSQL has been told to refuse it, since it would stay in the session; "
             "write WITH ... AS, or a table that the revision drops again"
+        )
+    if words[0] == "refresh" and "concurrently" in words:
+        raise RuleError(
+            "REFRESH ... CONCURRENTLY needs a temporary table, which is refused: write REFRESH alone"
         )
 
 

@@ -1,0 +1,8 @@
+# refused: SystemExit
+"""A revision that would end the program."""
+
+import sys
+
+
+def upgrade():
+    sys.exit(1)
