@@ -17,7 +17,7 @@ from db import (
     names,
 )
 from db.migrations.arguments import Arguments
-from db.migrations.comparing import compare_defaults, included, partitions
+from db.migrations.comparison import compare_defaults, included, partitions
 from db.migrations.lineage import LineageName, narrow
 from db.migrations.move import driver
 from db.migrations.online import migrated

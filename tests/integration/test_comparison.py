@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from db.migrations.comparing import compare_defaults, included, partitions
+from db.migrations.comparison import compare_defaults, included, partitions
 from db.session.connection import migration_path
 from db.settings import PROJECT, Settings
 from tests.migrations import release
