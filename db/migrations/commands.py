@@ -3,7 +3,7 @@
 import importlib.util
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -59,6 +59,14 @@ async def run_on(
     async with schemas.locked(target) as connection:
         await connection.run_sync(_run, environment, target, (applied,))
         await connection.commit()
+
+
+def print_history(environment: EnvironmentContext, lineages: Sequence[LineageName]) -> None:
+    """Print what ``alembic history`` asks for, from the revisions' files alone."""
+    for name in lineages:
+        environment.config.print_stdout("%s:", name)
+        narrow(environment.script, name)
+        environment.context_opts["fn"]((), None)
 
 
 async def compare(environment: EnvironmentContext, schemas: Schemas, arguments: Arguments) -> None:

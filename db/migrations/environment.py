@@ -63,10 +63,18 @@ async def run(environment: EnvironmentContext, given: Sequence[str], load: Calla
             await commands.compare(environment, Schemas(load(), file), arguments)
         elif command == "nothing":  # `alembic merge` only reads the revisions
             narrow(environment.script, arguments.lineage)
+        elif command == "_display_current_history" and not _asks_for_current(environment):
+            commands.print_history(environment, ("shared",) if arguments.shared else get_args(LineageName))
         else:
             await _each(environment, Schemas(load(), file), command, arguments)
     except TenantryError as error:
         raise CommandError(str(error)) from error
+
+
+def _asks_for_current(environment: EnvironmentContext) -> bool:
+    """Return whether ``alembic history`` was asked what a schema is at."""
+    given = environment.config.cmd_opts
+    return given is None or given.indicate_current or "current" in (given.rev_range or "")
 
 
 def _print_between(environment: EnvironmentContext, chain: Lineage, direction: Direction) -> None:
@@ -110,8 +118,8 @@ async def _each(
         targets = [await schemas.shared()]
     elif arguments.tenant is not None:
         targets = [await schemas.tenant(arguments.tenant)]
-    elif stamps:
-        raise CommandError("stamp one schema at a time: -x tenant=SLUG or -x tenant=shared")
+    elif stamps or command == "_display_current_history":
+        raise CommandError("one schema at a time: -x tenant=SLUG or -x tenant=shared")
     else:
         targets = [await schemas.shared(), *await schemas.tenants()]
     report = _Report()

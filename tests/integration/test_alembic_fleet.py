@@ -4,6 +4,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from msgspec.structs import replace
 
 from db.settings import Settings
 from tests.migrations import BEFORE, CHAIN, HEAD, registered, release
@@ -192,3 +193,21 @@ async def test_sql_between_two_revisions_is_printed_without_a_database(config: S
     assert "CREATE TABLE users" not in done.out
     done = await alembic(config, "downgrade", f"{HEAD}:{CHAIN.base}", "--sql")
     assert f"SET version_num='{CHAIN.base}'" in done.out
+
+
+async def test_history_is_printed_once_and_without_a_database(config: Settings) -> None:
+    away = replace(config, owner_database_url="postgresql://nobody@127.0.0.1:1/nothing")
+    done = await alembic(away, "history")
+    assert done.out.count(f"-> {HEAD}") == 1
+    assert done.out.count("<base> ->") == 2
+    done = await alembic(away, "-x", "tenant=shared", "history", "-r", "base:head")
+    assert f"-> {HEAD}" not in done.out
+    done = await refused(config, "history", "-i")
+    assert "one schema at a time" in done.err + done.out
+
+
+async def test_history_tells_what_a_tenant_is_at(tenant: Tenant, config: Settings) -> None:
+    await alembic(config, "-x", "tenant=bakery", "downgrade", "-1")
+    done = await alembic(config, "-x", "tenant=bakery", "history", "-i")
+    (line,) = [line for line in done.out.splitlines() if f"-> {BEFORE}" in line]
+    assert "(current)" in line
