@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from typing import Final
-from urllib.parse import quote, urlsplit, urlunsplit
 
 import asyncpg
 import msgspec
@@ -15,7 +14,7 @@ from db.migrations.run import upgrade_shared
 from db.names import literal, quoted
 from db.server import extensions, hardening, roles, version
 from db.server.rights import APP, OWNER
-from db.session import locks
+from db.session import address, locks
 from db.session.connection import EXTENSIONS, Connection
 from db.settings import Settings
 from db.tenants import tokens
@@ -159,15 +158,12 @@ async def has_operator(owner_url: str) -> bool:
 
 def with_login(url: str, user: str, password: str) -> str:
     """Return ``url`` with another user and password."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{quote(user, safe='')}:{quote(password, safe='')}@{host}"))
+    return address.with_login(url, user, password)
 
 
 async def _create_database(superuser_url: str) -> None:
-    parts = urlsplit(superuser_url)
-    name = parts.path.lstrip("/")
-    connection = await asyncpg.connect(urlunsplit(parts._replace(path="/postgres")))
+    name = address.database(superuser_url)
+    connection = await asyncpg.connect(address.with_database(superuser_url, "postgres"))
     try:
         if not await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", name):
             await connection.execute(f"CREATE DATABASE {quoted(name)} TEMPLATE template0 ENCODING 'UTF8'")

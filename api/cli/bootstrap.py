@@ -1,7 +1,6 @@
 """``litestar bootstrap``: prepares an empty PostgreSQL server for Tenantry."""
 
 import secrets
-from urllib.parse import unquote, urlsplit
 
 import asyncpg
 import click
@@ -9,6 +8,7 @@ import click
 from api.cli import shell
 from db import bootstrap as bootstrapping
 from db.server import rights
+from db.session import address
 
 
 @click.command("bootstrap")
@@ -67,13 +67,12 @@ def bootstrap_command(*, rotate: bool, no_harden: bool, operator: str, as_json: 
 def _password(url: str | None, role: str) -> str | None:
     if not url:
         return None
-    parts = urlsplit(url)
-    return unquote(parts.password) if parts.username == role and parts.password else None
+    user, password = address.login(url)
+    return password if user == role else None
 
 
 async def _existing(superuser_url: str) -> set[str]:
-    parts = urlsplit(superuser_url)
-    connection = await asyncpg.connect(parts._replace(path="/postgres").geturl())
+    connection = await asyncpg.connect(address.with_database(superuser_url, "postgres"))
     try:
         rows = await connection.fetch(
             "SELECT rolname FROM pg_roles WHERE rolname = ANY($1::text[])", [rights.OWNER, rights.APP]

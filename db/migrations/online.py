@@ -12,17 +12,15 @@ from typing import Final
 from uuid import UUID
 
 from sqlalchemy import text
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
-from sqlalchemy.pool import NullPool
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.ledger.contracts import Migrated
 from db.migrations.lineage import Lineage
 from db.migrations.move import driver, move
 from db.migrations.render import is_online
 from db.migrations.run import MigrationError, current_revision, record_revision
-from db.session import locks
+from db.session import address, locks
 from db.session.connection import SESSION, Connection, migration_path
 from db.tenants import registry
 from db.tenants.registry import Tenant
@@ -44,7 +42,7 @@ class Online:
     """
 
     def __init__(self, url: str, lineage: Lineage, *, lock_timeout: float) -> None:
-        self._url = make_url(url).set(drivername="postgresql+asyncpg")
+        self._url = url
         self._lineage = lineage
         self._lock_timeout = lock_timeout
         self._one_at_a_time = asyncio.Lock()
@@ -110,16 +108,12 @@ class Online:
 
     @asynccontextmanager
     async def _connected(self, tenant: Tenant) -> AsyncIterator[AsyncConnection]:
-        engine = create_async_engine(
+        engine = address.engine(
             self._url,
-            poolclass=NullPool,
-            hide_parameters=True,  # errors go to the ledger and to terminals
-            connect_args={
-                "server_settings": {
-                    **SESSION,
-                    "search_path": migration_path(tenant.schema_name),
-                    "lock_timeout": str(round(self._lock_timeout * 1000)),
-                }
+            {
+                **SESSION,
+                "search_path": migration_path(tenant.schema_name),
+                "lock_timeout": str(round(self._lock_timeout * 1000)),
             },
         )
         try:

@@ -9,16 +9,14 @@ import asyncpg
 import msgspec
 from alembic.util import CommandError
 from sqlalchemy import text
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
-from sqlalchemy.pool import NullPool
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.migrations.lineage import Lineage, LineageName
 from db.migrations.lineages import lineage
 from db.migrations.move import driver
 from db.migrations.run import current_revision
-from db.session import locks
+from db.session import address, locks
 from db.session.connection import SESSION, migration_path
 from db.settings import Settings
 from db.tenants import lists
@@ -56,7 +54,7 @@ class Schemas:
     def __init__(self, settings: Settings, alembic_config: Path) -> None:
         self._settings = settings
         self._alembic_config = alembic_config
-        self._url = make_url(settings.require("owner_database_url")).set(drivername="postgresql+asyncpg")
+        self._url = settings.require("owner_database_url")
 
     def lineage(self, name: LineageName) -> Lineage:
         """Return a checked lineage.
@@ -106,9 +104,7 @@ class Schemas:
             "search_path": path,
             "lock_timeout": str(round(self._settings.migration_lock_timeout * 1000)),
         }
-        engine = create_async_engine(
-            self._url, poolclass=NullPool, hide_parameters=True, connect_args={"server_settings": session}
-        )
+        engine = address.engine(self._url, session)
         try:
             connection = await engine.connect()
         except OSError as error:
