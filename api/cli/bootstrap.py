@@ -33,6 +33,7 @@ def bootstrap_command(*, rotate: bool, no_harden: bool, operator: str, as_json: 
     }
 
     async def work() -> dict[str, str]:
+        address.database(superuser_url)  # an address without one is told before anything else
         made: dict[str, str] = {}
         existing = await _existing(superuser_url)
         chosen: dict[str, str | None] = {}

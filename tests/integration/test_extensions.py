@@ -76,7 +76,7 @@ async def test_citext_ignores_case_whatever_the_logins_own_search_path_is(
     cursor = page.json()["next_cursor"]
     assert await found(rooms, bakery, order="name", limit=1, cursor=cursor) == ["Café"]
     taken = await rooms.post("/rooms", headers=bakery.headers, json={"name": "CAFÉ"})
-    assert "uq_rooms_name" in problem(taken, 409, "conflict")["detail"]
+    assert "uq_rooms_name" in problem(taken, 409, "conflict")["constraint"]
 
 
 async def test_hstore_trigrams_and_exclusions_work_under_the_tenants_role(
@@ -91,7 +91,7 @@ async def test_hstore_trigrams_and_exclusions_work_under_the_tenants_role(
     await made(rooms, bakery, name="c", **booking)
     await made(rooms, bakery, name="d", **{**booking, "floor": 2})
     clash = await rooms.post("/rooms", headers=bakery.headers, json={"name": "e", **booking})
-    assert "ex_rooms_booked" in problem(clash, 409, "conflict")["detail"]
+    assert "ex_rooms_booked" in problem(clash, 409, "conflict")["constraint"]
     index = f"{bakery.schema}.ix_rooms_note"
     assert "gin_trgm_ops" in await owner.fetchval("SELECT pg_get_indexdef($1::regclass)", index)
 
