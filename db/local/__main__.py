@@ -13,12 +13,14 @@ from db.local.processes.launch import PR_SET_PDEATHSIG
 from db.local.processes.lock import InUseError
 from db.local.processes.process import ProcessError
 from db.local.run.environment import ConfigurationError, read_configuration
+from db.local.run.home import HomeError
 from db.local.run.supervisor import Supervisor
 from db.server.version import UnsupportedServerError
 from db.settings import SettingsError
 
 _EXPECTED = (
     ConfigurationError,
+    HomeError,
     SettingsError,
     InUseError,
     ProcessError,

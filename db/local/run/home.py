@@ -1,9 +1,9 @@
 """The directory of a local deployment: its secrets, its logs and ``run.json``."""
 
-import contextlib
 import secrets
 import threading
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -61,6 +61,16 @@ class Running(msgspec.Struct, frozen=True):
     pids: Pids = Pids()
 
 
+class HomeError(Exception):
+    """A file of the directory cannot be used. The message names it and says what to do."""
+
+
+_REMEDY: Final = (
+    "it holds the passwords of the databases beside it. Restore it from a copy; or remove {}, "
+    "with all data of all tenants in it, to begin anew"
+)
+
+
 class Home:
     """The directory of a local deployment, which is made if it does not exist.
 
@@ -98,13 +108,20 @@ class Home:
             return Running(), 0.0
 
     def read_secrets(self) -> Secrets:
-        """Return the content of ``secrets.json``. If there is no such file, make one.
+        """Return the content of ``secrets.json``. On the first run, make the file.
 
         Raises:
-            msgspec.DecodeError: the file is damaged.
+            HomeError: the file is damaged, or missing where an earlier run has left its data.
         """
-        with contextlib.suppress(FileNotFoundError):
+        try:
             return msgspec.json.decode(self._secrets_file.read_bytes(), type=Secrets)
+        except FileNotFoundError:
+            if (self.path / "postgres").exists():
+                raise HomeError(f"{self._secrets_file} is missing: {_REMEDY.format(self.path)}") from None
+        except msgspec.DecodeError as error:
+            raise HomeError(
+                f"{self._secrets_file} is damaged ({error}): {_REMEDY.format(self.path)}"
+            ) from None
         fresh = Secrets()
         self.write_secrets(fresh)
         return fresh

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -21,6 +22,7 @@ _START_TIMEOUT = 90.0
 _STOP_TIMEOUT = 30.0
 _CONTROL_TIMEOUT = 60.0
 _TOLD_LINES = 80  # Erlang reports the cause first, and then everything around it
+_NO_PATH = re.compile(r"""['\"\\`$\n\r]""")
 _NODE = "tenantry@localhost"  # names are unique within an epmd, and each node has an epmd of its own
 _PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
 
@@ -51,6 +53,11 @@ class RabbitNode:
         log: Path | None = None,
     ) -> None:
         self.home = home.resolve()
+        if _NO_PATH.search(str(self.home)):
+            raise ProcessError(
+                f"RabbitMQ cannot run in {str(self.home)!r}: its scripts take no quote, backslash, dollar sign or "
+                "line end in a path; choose another directory"
+            )
         self.log = log or self.home / "rabbitmq.log"
         self.port = port or free_port()
         self._installation = installation
