@@ -79,10 +79,12 @@ def _asks_for_current(environment: EnvironmentContext) -> bool:
 
 def _print_between(environment: EnvironmentContext, chain: Lineage, direction: Direction) -> None:
     """Print the SQL of ``upgrade FROM:TO --sql`` or ``downgrade FROM:TO --sql``."""
-    start = environment.get_starting_revision_argument()
-    text = environment.context_opts["destination_rev"]
-    current = plan.resolve(chain, str(start), ()) if start else None
+    # Not as Alembic reads it, which knows both lineages.
+    start, text = (environment.context_opts[name] for name in ("starting_rev", "destination_rev"))
+    current = plan.resolve(chain, start, ()) if start else None
     destination = plan.resolve(chain, text, [current])
+    if current != destination and not plan.moves(chain, direction, current, destination):
+        raise CommandError(f"there is no {direction} from {current or 'base'} to {destination or 'base'}")
     for leg in plan.legs(chain, direction, current, destination):
         _print_leg(environment, chain, direction, leg)
 
@@ -114,6 +116,10 @@ async def _each(
 ) -> None:
     """Run ``current``, ``stamp`` and the like."""
     stamps = command == "do_stamp"
+    if stamps and len(environment.context_opts["destination_rev"]) != 1:
+        raise CommandError("stamp one revision: a schema is at one")
+    if arguments.dry_run and command in {"do_stamp", "do_ensure_version"}:
+        raise CommandError("-x dry_run=True: upgrade and downgrade know it; --sql prints what this one does")
     if arguments.shared:
         targets = [await schemas.shared()]
     elif arguments.tenant is not None:
@@ -193,8 +199,8 @@ class _Moves:
         arguments = self._arguments
         for name in ("shared",) if arguments.shared else get_args(LineageName):
             self._schemas.lineage(name)  # a revision that cannot be run is told before anything is
-        if arguments.shared:
-            await self._move("shared", [await self._schemas.shared()])
+        if arguments.shared:  # without its tables there would be no tenants
+            await self._move("shared", [await self._schemas.shared()], ask=True)
         elif arguments.tenant is not None:
             await self._move("tenant", [await self._schemas.tenant(arguments.tenant)])
         elif self._direction == "upgrade" and self._text in _HEADS:

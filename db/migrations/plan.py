@@ -51,6 +51,8 @@ def resolve(lineage: Lineage, text: str, current: Iterable[str | None]) -> str |
     Raises:
         CommandError: ``text`` names no revision, or a step leads past the ends or into a branch.
     """
+    if not text.strip():  # a variable of the shell that is not set
+        raise CommandError("the revision to go to is empty")
     found = _RELATIVE.fullmatch(text)
     if found is None:
         return _named(lineage, text)

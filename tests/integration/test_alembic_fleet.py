@@ -211,3 +211,26 @@ async def test_history_tells_what_a_tenant_is_at(tenant: Tenant, config: Setting
     done = await alembic(config, "-x", "tenant=bakery", "history", "-i")
     (line,) = [line for line in done.out.splitlines() if f"-> {BEFORE}" in line]
     assert "(current)" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("-x", "tenant=bakery", "upgrade", ""), "is empty"),
+        (("-x", "tenant=bakery", "stamp", HEAD, BEFORE), "stamp one revision"),
+        (("-x", "tenant=bakery", "-x", "dry_run=True", "stamp", BEFORE), "--sql prints"),
+        (("-x", "tenant=shared", "downgrade", "base"), "there is no terminal to ask at"),
+        (("upgrade", f"{HEAD}:{BEFORE}", "--sql"), f"no upgrade from {HEAD} to {BEFORE}"),
+        (("downgrade", f"{BEFORE}:head", "--sql"), f"no downgrade from {BEFORE} to {HEAD}"),
+    ],
+)
+async def test_what_would_destroy_or_mean_nothing_is_refused_with_words(
+    fleet: None, config: Settings, owner: asyncpg.Connection, arguments: tuple[str, ...], words: str
+) -> None:
+    assert words in (await refused(config, *arguments)).err
+    assert await at(owner, "bakery") == HEAD
+
+
+async def test_sql_from_head_is_counted_in_the_one_lineage(config: Settings) -> None:
+    done = await alembic(config, "downgrade", "head:-1", "--sql")
+    assert f"-- downgrade {HEAD} -> {BEFORE}" in done.out
