@@ -70,6 +70,8 @@ def literal(value: Any, type_: TypeEngine[Any]) -> str:
         type_ = type_.impl_instance
     if isinstance(type_, types.ARRAY):
         return quoted(_array(value, type_.item_type))
+    if isinstance(type_, types.JSON.JSONPathType) and isinstance(value, list):
+        return quoted(_array(value, types.Text()))
     if isinstance(type_, ranges.AbstractMultiRange):
         return quoted(f"{{{','.join(_text(each, type_) for each in value)}}}")
     text = _text(value, type_)
@@ -172,8 +174,8 @@ _TEXT: Final[Mapping[type | tuple[type, ...], Callable[[Any, TypeEngine[Any]], s
     bool: lambda value, type_: (
         str(int(value)) if isinstance(type_, types.Integer | types.Numeric) else str(value).lower()
     ),
-    int: lambda value, _: str(value),
-    float: lambda value, _: repr(value),
+    int: lambda value, _: int.__repr__(value),  # an enumeration's str() is the member's name
+    float: lambda value, _: float.__repr__(value),
     Decimal: lambda value, _: str(value),
     (bytes, bytearray, memoryview): lambda value, _: f"\\x{bytes(value).hex()}",
     UUID: lambda value, _: str(value),

@@ -193,7 +193,8 @@ def _run(lineage: Lineage, step: RevisionStep, function: Callable[[], Any]) -> N
     Raises:
         RenderError: it was refused, or failed.
     """
-    where = f"revision {step.revision.revision} ({lineage.name} lineage), {function.__name__}()"
+    name = getattr(function, "__name__", "upgrade" if step.is_upgrade else "downgrade")
+    where = f"revision {step.revision.revision} ({lineage.name} lineage), {name}()"
     try:
         function()
     except (*UNRECORDED, ArgumentError) as error:
