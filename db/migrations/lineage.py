@@ -42,8 +42,18 @@ class Lineage:
         try:
             self.script = ScriptDirectory.from_config(Config(config))
             narrow(self.script, name)
+            ids = [script.revision for script in self.script._load_revisions()]  # noqa: SLF001 - the map has each once
+            twice = sorted({each for each in ids if ids.count(each) > 1})
+            if twice:
+                raise LineageError(f"two files say revision {twice[0]!r}")
             newest_first = list(self.script.walk_revisions())
             heads = self.script.get_heads()
+        except LineageError as error:
+            raise LineageError(f"the {name} lineage cannot be read: {error}") from error
+        except KeyError as error:  # all that Alembic says of it
+            raise LineageError(
+                f"the {name} lineage cannot be read: a down_revision or depends_on names {error}, which no file has"
+            ) from error
         except (Exception, SystemExit) as error:
             raise LineageError(
                 f"the {name} lineage cannot be read: {type(error).__name__}: {error}"

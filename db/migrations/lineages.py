@@ -15,6 +15,7 @@ from db.migrations.render import RenderError, downgrade_statements, is_idempoten
 ID_LENGTH: Final = 32
 """Most characters of a revision's id: the width of ``alembic_version.version_num``."""
 
+_MEANINGS: Final = frozenset({"base", "current", "head", "heads"})
 _NOT_RUN: Final = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
 
 
@@ -54,10 +55,9 @@ def check(lineage: Lineage) -> None:
 def _fault(lineage: Lineage, script: Script) -> str | None:
     """Return what is wrong with a revision's declarations, or None."""
     module: Any = script.module
-    if len(script.revision) > ID_LENGTH or (
-        not script.revision.isidentifier() and not script.revision.isalnum()
-    ):
-        return f"the id must be letters, digits and underscores, {ID_LENGTH} at most"
+    fault = _id_fault(script.revision)
+    if fault:
+        return fault
     for name in ("upgrade", "downgrade"):
         if not callable(getattr(module, name, None)):
             return f"there is no {name}()" + (
@@ -72,6 +72,14 @@ def _fault(lineage: Lineage, script: Script) -> str | None:
     if oldest not in lineage.applied(script.revision):
         return f"compatible_from is {oldest!r}: neither the revision itself nor one before it"
     return _online_fault(lineage, script)
+
+
+def _id_fault(revision: str) -> str | None:
+    if len(revision) > ID_LENGTH or (not revision.isidentifier() and not revision.isalnum()):
+        return f"the id must be letters, digits and underscores, {ID_LENGTH} at most"
+    if revision.casefold() in _MEANINGS:
+        return f"the id means something else to the alembic command, as do {', '.join(sorted(_MEANINGS))}"
+    return None
 
 
 def _online_fault(lineage: Lineage, script: Script) -> str | None:

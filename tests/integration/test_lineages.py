@@ -58,6 +58,36 @@ def test_an_id_that_does_not_fit_the_version_table_is_refused(tmp_path: Path) ->
     assert chain.head == "r1"
 
 
+def test_an_id_that_the_command_would_misread_is_refused(tmp_path: Path) -> None:
+    lineage_of(tmp_path, EMPTY)
+    file = tmp_path / "versions" / "tenant" / "r1.py"
+    file.write_text(file.read_text().replace("'r1'", "'head'"))
+    with pytest.raises(LineageError, match="something else to the alembic command"):
+        check(Lineage("tenant", tmp_path / "alembic.ini"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (
+            "revision = 'r2'\ndown_revision = 'r1'",
+            "revision = 'r1'\ndown_revision = None",
+            "two files say revision 'r1'",
+        ),
+        ("down_revision = 'r1'", "down_revision = 'r0'", "names 'r0', which no file has"),
+        ("down_revision = 'r1'", "down_revision = 'r1'\ndepends_on = 'r9'", "names 'r9', which no file has"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Revision ")  # Alembic warns too
+def test_files_that_do_not_fit_together_are_refused(tmp_path: Path, old: str, new: str, words: str) -> None:
+    lineage_of(tmp_path, EMPTY, EMPTY, EMPTY)
+    file = tmp_path / "versions" / "tenant" / "r2.py"
+    file.write_text(file.read_text().replace(old, new, 1))
+    with pytest.raises(LineageError) as refused:
+        Lineage("tenant", tmp_path / "alembic.ini")
+    assert words in str(refused.value)
+
+
 @pytest.mark.parametrize("text", ["def upgrade(:", "import nothing_of_this_name"])
 def test_a_file_that_cannot_be_read_is_refused_with_words(tmp_path: Path, text: str) -> None:
     lineage_of(tmp_path, EMPTY)
