@@ -9,13 +9,14 @@ names of columns: ``key_id``, ``message_id``, ``replay_id``, ``user_id``, ``role
 """
 
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 from asyncpg import Record
-from msgspec import Meta
 
+from db import moments
+from db.moments import Moment
 from db.names import Line
 from db.session import filters
 from db.session.connection import Connection
@@ -82,7 +83,11 @@ class AuditFilter(msgspec.Struct, frozen=True, kw_only=True):
     tenant: Line | None = None
     actor: Line | None = None
     action: Line | None = None
-    since: Annotated[datetime, Meta(tz=True)] | None = None
+    since: Moment | None = None
+
+    def __post_init__(self) -> None:
+        if self.since is not None:
+            msgspec.structs.force_setattr(self, "since", moments.checked(self.since, "since"))
 
 
 class AuditEntry(msgspec.Struct, frozen=True):

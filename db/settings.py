@@ -101,7 +101,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int,
         Meta(ge=0, description="Reverse proxies in front, whose word in X-Forwarded-For is believed."),
     ] = 0
-    login_ttl: Annotated[float, Meta(gt=0, description="Seconds until a log-in ends.")] = 43_200.0
+    login_ttl: Annotated[float, Meta(gt=0, le=315_360_000, description="Seconds until a log-in ends.")] = (
+        43_200.0
+    )
     key_limit: Annotated[int, Meta(ge=2, description="API keys a tenant may have at once.")] = 20
     stream_limit: Annotated[
         float, Meta(gt=0, description="Seconds a stream of server-sent events lasts at most.")

@@ -9,7 +9,7 @@ from msgspec import Meta
 from api.gate.caller import ApiRequest
 from api.gate.rules import operator
 from api.web import lists
-from api.web.fields import Moment, Search, utc
+from api.web.fields import Moment, Search
 from api.web.lists import Cursor, Limit, Page
 from db import audit
 from db.audit import AuditEntry, AuditFilter
@@ -36,7 +36,7 @@ class AuditController(Controller):
             tenant=tenant or None,
             actor=actor or None,
             action=action or None,
-            since=utc(since, "since") if since else None,
+            since=since,
         )
         before: int | None = None
         if cursor is not None:

@@ -13,7 +13,7 @@ from api.cc.reasons import ACT, ReasonIn
 from api.gate.caller import ApiRequest, by
 from api.gate.rules import operator
 from api.web import lists
-from api.web.fields import Moment, Reason, Search, utc
+from api.web.fields import Moment, Reason, Search
 from api.web.lists import Cursor, Limit, Page
 from db.control import messages
 from db.errors import ProblemError
@@ -45,7 +45,7 @@ def _wanted(
         type=type_ or None,
         tenant=tenant or None,
         error_class=error_class or None,
-        since=utc(since, "since") if since else None,
+        since=since,
     )
 
 

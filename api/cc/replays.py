@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from api.gate.caller import ApiRequest, by
 from api.gate.rules import operator
-from api.web.fields import Reason, utc
+from api.web.fields import Reason
 from db.control import replays
 from db.control.replays import Preview, Rate, Replay
 from db.errors import InvalidValueError, ProblemError
@@ -53,8 +53,6 @@ class ReplayController(Controller):
         wanted = data.filter
         if wanted.empty:
             raise InvalidValueError("filter", "name at least one filter")
-        if wanted.since is not None:
-            wanted = msgspec.structs.replace(wanted, since=utc(wanted.since, "filter.since"))
         database = request.auth.database
         if data.dry_run:
             async with database.shared() as connection:

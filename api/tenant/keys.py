@@ -12,10 +12,11 @@ from api.gate.caller import ApiRequest, by
 from api.gate.directory import Directory
 from api.gate.rules import tenant
 from api.web import lists
-from api.web.fields import Moment, ShortName, future, utc
+from api.web.fields import Moment, ShortName, future
 from api.web.lists import Cursor, Limit, Page
 from db import audit
 from db.errors import ProblemError
+from db.moments import checked
 from db.settings import Settings
 from db.tenants import keys, permissions, registry, tokens
 from db.tenants.permissions import PermissionName
@@ -64,8 +65,8 @@ class KeyController(Controller):
     ) -> Page[KeyOut]:
         after: tuple[datetime, str] | None = None
         if cursor is not None:
-            made_at, key_id = lists.decode(cursor, datetime, str)
-            after = (utc(made_at, "cursor"), key_id.replace("\0", ""))
+            made_at, key_id = lists.decode(cursor, Moment, str)
+            after = (checked(made_at, "cursor"), key_id.replace("\0", ""))
         async with request.auth.database.shared() as connection:
             found = await keys.list_unrevoked(connection, request.auth.home.id, limit=limit + 1, after=after)
         items = [KeyOut(*(getattr(key, name) for name in KeyOut.__struct_fields__)) for key in found[:limit]]

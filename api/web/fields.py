@@ -6,9 +6,9 @@ from typing import Annotated
 from litestar.params import PathParameter, QueryParameter
 from msgspec import Meta
 
+from db import moments
 from db.errors import InvalidValueError
 from db.names import NO_NUL
-from db.session import codecs
 
 Title = Annotated[str, Meta(min_length=1, max_length=500, pattern=NO_NUL)]
 ShortName = Annotated[str, Meta(min_length=1, max_length=100, pattern=NO_NUL)]
@@ -24,7 +24,8 @@ Email = Annotated[str, Meta(min_length=3, max_length=256, pattern=r"^[^@\s\x00]+
 Password = Annotated[str, Meta(min_length=8, max_length=256)]
 Reason = Annotated[str, Meta(min_length=1, max_length=500, pattern=r"^[^\x00]*[^\s\x00][^\x00]*$")]
 """The reason for an operator's act, in the operator's own words."""
-Moment = Annotated[datetime, Meta(tz=True)]
+Moment = moments.Moment
+"""A time with an offset from UTC, within the range of `db.moments`."""
 LocalTime = Annotated[time, Meta(tz=False)]
 """A time of day, without an offset from UTC."""
 BigInt = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
@@ -35,22 +36,6 @@ Id = Annotated[int, PathParameter(ge=1, le=2**31 - 1)]
 """The id of a row, in a path."""
 
 
-def utc(moment: datetime, field: str) -> datetime:
-    """Return ``moment`` in UTC.
-
-    Args:
-        moment: a time with an offset from UTC.
-        field: name of the field that held the time, for the error.
-
-    Raises:
-        InvalidValueError: the time has no offset, or is outside the years 1 to 9999 in UTC.
-    """
-    try:
-        return codecs.utc(moment)
-    except ValueError as error:
-        raise InvalidValueError(field, str(error)) from None
-
-
 def future(moment: datetime | None, field: str) -> datetime | None:
     """Return ``moment`` in UTC, or None if it is None.
 
@@ -59,11 +44,11 @@ def future(moment: datetime | None, field: str) -> datetime | None:
         field: name of the field that held the time, for the error.
 
     Raises:
-        InvalidValueError: the time has passed, or is one that `utc` refuses.
+        InvalidValueError: the time has passed, or is out of range.
     """
     if moment is None:
         return None
-    chosen = utc(moment, field)
+    chosen = moments.checked(moment, field)
     if chosen <= datetime.now(UTC):
         raise InvalidValueError(field, "this has passed")
     return chosen

@@ -8,7 +8,9 @@ import msgspec
 import uuid_utils.compat as uuid7
 from msgspec import Meta
 
+from db import moments
 from db.ledger.contracts import Command, ContractError, Data, Signup, command_of
+from db.moments import Moment
 from db.names import NO_NUL
 
 SOURCE: Final = "tenantry"
@@ -24,7 +26,7 @@ class CloudEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     id: str
     source: str
     type: str
-    time: datetime
+    time: Moment
     datacontenttype: str = "application/json"
     subject: str | None = None
     tenantversion: int | None = None
@@ -127,8 +129,12 @@ class SignupEvent(msgspec.Struct, frozen=True, kw_only=True):
     id: Reference
     source: Reference
     type: Literal["tenant.signup"]
-    time: datetime | None = None
+    time: Moment | None = None
     data: Signup
+
+    def __post_init__(self) -> None:
+        if self.time is not None:
+            moments.checked(self.time, "time")
 
 
 def signup(body: str | bytes) -> SignupEvent:

@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any, Final, get_args
+from typing import Any, Final, get_args
 from uuid import UUID
 
 import msgspec
 from asyncpg import Record
-from msgspec import Meta
 
+from db import moments
 from db.ledger.states import MessageKind, MessageStatus
+from db.moments import Moment
 from db.names import Line
 from db.session import filters
 from db.session.connection import Connection
@@ -34,7 +35,11 @@ class MessageFilter(
     type: Line | None = None
     tenant: Line | None = None
     error_class: Line | None = None
-    since: Annotated[datetime, Meta(tz=True)] | None = None
+    since: Moment | None = None
+
+    def __post_init__(self) -> None:
+        if self.since is not None:
+            msgspec.structs.force_setattr(self, "since", moments.checked(self.since, "since"))
 
     @property
     def empty(self) -> bool:

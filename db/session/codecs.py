@@ -5,16 +5,25 @@ that statements on ``shared`` and asyncpg's own queries are not affected.
 """
 
 from collections.abc import Callable
-from datetime import UTC, datetime, time
 from typing import Any, Final, Generic, Literal, TypeVar
 
 import asyncpg
 import msgspec
-from sqlalchemy import JSON, DateTime, Time
-from sqlalchemy.dialects.postgresql import CIDR, HSTORE, INET
+from sqlalchemy import JSON, Date, DateTime, Time
+from sqlalchemy.dialects.postgresql import CIDR, HSTORE, INET, TSTZRANGE
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
-from sqlalchemy.dialects.postgresql.ranges import AbstractMultiRange, AbstractRange
+from sqlalchemy.dialects.postgresql.ranges import (
+    DATEMULTIRANGE,
+    DATERANGE,
+    TSMULTIRANGE,
+    TSRANGE,
+    TSTZMULTIRANGE,
+    AbstractMultiRange,
+    AbstractRange,
+)
 from sqlalchemy.types import ARRAY, TypeEngine
+
+from db import moments
 
 T = TypeVar("T")
 Codec = Callable[[Any], Any]
@@ -28,20 +37,6 @@ class Range(msgspec.Struct, Generic[T], frozen=True, forbid_unknown_fields=True)
     lower: T | None = None
     upper: T | None = None
     bounds: Literal["[)", "[]", "(]", "()", "empty"] = "[)"
-
-
-def utc(moment: datetime) -> datetime:
-    """Return ``moment`` in UTC.
-
-    Raises:
-        ValueError: the time has no offset, or is outside the years 1 to 9999 in UTC.
-    """
-    if moment.tzinfo is None:
-        raise ValueError("needs an offset from UTC, such as Z")
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("beyond the years 1 to 9999 in UTC") from None
 
 
 def get_encoder(kind: TypeEngine[Any]) -> Codec | None:
@@ -62,13 +57,13 @@ def get_encoder(kind: TypeEngine[Any]) -> Codec | None:
         case HSTORE():
             found = kind.bind_processor(DIALECT)
         case AbstractMultiRange():
-            found = _nested(_to_range)
+            found = _nested(_to_range(_bound(kind)))
         case AbstractRange():
-            found = _to_range
+            found = _to_range(_bound(kind))
         case DateTime(timezone=True):
-            found = utc
-        case DateTime() | Time(timezone=False):
-            found = _to_local
+            found = moments.utc
+        case DateTime() | Date() | Time(timezone=False):
+            found = moments.local
     return found
 
 
@@ -121,13 +116,31 @@ def _to_json(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _to_range(value: Any) -> Any:
-    if not isinstance(value, Range):
-        raise ValueError("not a range")  # noqa: TRY004 - callers tell a refused value by this class
-    if value.bounds == "empty":
-        return asyncpg.Range(empty=True)
-    lower_inc, upper_inc = value.bounds[0] == "[", value.bounds[1] == "]"
-    return asyncpg.Range(value.lower, value.upper, lower_inc=lower_inc, upper_inc=upper_inc)
+def _bound(kind: TypeEngine[Any]) -> Codec:
+    """Return the function that makes asyncpg's bound of a bound of a range."""
+    match kind:
+        case TSTZRANGE() | TSTZMULTIRANGE():
+            return moments.utc
+        case TSRANGE() | TSMULTIRANGE() | DATERANGE() | DATEMULTIRANGE():
+            return moments.local
+    return _as_it_is
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _to_range(bound: Codec) -> Codec:
+    def convert(value: Any) -> Any:
+        if not isinstance(value, Range):
+            raise ValueError("not a range")  # noqa: TRY004 - callers tell a refused value by this class
+        if value.bounds == "empty":
+            return asyncpg.Range(empty=True)
+        lower, upper = (None if each is None else bound(each) for each in (value.lower, value.upper))
+        lower_inc, upper_inc = value.bounds[0] == "[", value.bounds[1] == "]"
+        return asyncpg.Range(lower, upper, lower_inc=lower_inc, upper_inc=upper_inc)
+
+    return convert
 
 
 def _from_range(value: "asyncpg.Range[Any]") -> Range[Any]:
@@ -135,9 +148,3 @@ def _from_range(value: "asyncpg.Range[Any]") -> Range[Any]:
         return Range(bounds="empty")
     bounds: Any = ("[" if value.lower_inc else "(") + ("]" if value.upper_inc else ")")
     return Range(value.lower, value.upper, bounds)
-
-
-def _to_local(value: datetime | time) -> datetime | time:
-    if value.tzinfo is not None:
-        raise ValueError("has an offset from UTC, and a local time has none")
-    return value

@@ -26,7 +26,11 @@ class Key(msgspec.Struct, frozen=True):
     last_used_at: datetime | None
 
 
-_COLUMNS: Final = ", ".join(Key.__struct_fields__)
+_COLUMNS: Final = ", ".join(
+    "nullif(expires_at, 'infinity') AS expires_at" if name == "expires_at" else name
+    for name in Key.__struct_fields__
+)
+"""A key that expires at infinity, as could once be made, never expires."""
 
 
 async def add_first(connection: Connection, tenant_id: UUID) -> Token:

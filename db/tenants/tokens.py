@@ -118,7 +118,8 @@ async def verify(connection: Connection, token: Token) -> Principal | None:
     """Return the principal of a token, or None if the token is unknown, wrong, expired or revoked."""
     row = await connection.fetchrow(
         """
-        SELECT kind, token_hash, tenant_id, user_id, scopes, expires_at, last_used_at IS NOT NULL AS used
+        SELECT kind, token_hash, tenant_id, user_id, scopes, nullif(expires_at, 'infinity') AS expires_at,
+            last_used_at IS NOT NULL AS used
         FROM shared.access_tokens
         WHERE id = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
         """,

@@ -7,6 +7,7 @@ import asyncpg
 import msgspec
 import pytest
 
+from api.web import lists
 from db.domain import PermissionName
 from db.settings import Settings
 from tests.domain.factories import TodoFactory
@@ -178,3 +179,18 @@ async def test_malformed_todos_are_refused(api: Client, tenant: Tenant, fields: 
 )
 async def test_wrong_filters_are_400(api: Client, tenant: Tenant, query: str) -> None:
     problem(await api.get(f"/todos?{query}", headers=tenant.headers), 400, "validation")
+
+
+async def test_a_time_at_the_edge_of_what_postgresql_keeps_is_refused(api: Client, tenant: Tenant) -> None:
+    made = await make(api, tenant, title="Bake", due_at="9999-12-30T23:59:59.999999Z")
+    assert made["due_at"] == "9999-12-30T23:59:59.999999Z"
+    for edge in ("9999-12-31T23:59:59.999999Z", "0001-01-01T00:00:00Z"):
+        body = {"title": "Bake", "due_at": edge}
+        problem(await api.post("/todos", headers=tenant.headers, json=body), 400, "validation")
+        changed = await api.patch(f"/todos/{made['id']}", headers=tenant.headers, json={"due_at": edge})
+        problem(changed, 400, "validation")
+        for name in ("due_before", "due_after"):
+            problem(await api.get("/todos", headers=tenant.headers, params={name: edge}), 400, "validation")
+        cursor = lists.encode("todos:due_at", edge, 1)
+        query = {"order": "due_at", "cursor": cursor}
+        problem(await api.get("/todos", headers=tenant.headers, params=query), 400, "validation")

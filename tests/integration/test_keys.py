@@ -140,6 +140,17 @@ async def test_the_list_goes_on_where_the_page_before_ended(api: Client, tenant:
     problem(await api.get("/keys?cursor=x", headers=tenant.headers), 400, "validation")
 
 
+async def test_a_key_that_was_kept_with_an_infinite_time_never_expires(
+    api: Client, tenant: Tenant, owner: asyncpg.Connection, as_operator: dict[str, str]
+) -> None:
+    till = await key_with(api, tenant, "users:read", "keys:read")
+    await owner.execute("UPDATE shared.access_tokens SET expires_at = 'infinity' WHERE kind = 'tenant'")
+    assert (await api.get("/users", headers=till.headers)).status_code == 200
+    assert [key["expires_at"] for key in await listed(api, till)] == [None, None]
+    seen = (await api.get(f"/cc/tenants/{tenant.slug}", headers=as_operator)).json()
+    assert [key["expires_at"] for key in seen["keys"]] == [None, None]
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -127,6 +127,8 @@ WRONG_KEYS = (
     b'{"name": "x", "expires_at": "2999-01-01T00:00:00"}',
     b'{"name": "x", "expires_at": "0001-01-01T00:00:00+14:00"}',
     b'{"name": "x", "expires_at": "9999-12-31T23:59:59-14:00"}',
+    b'{"name": "x", "expires_at": "9999-12-31T23:59:59.999999Z"}',
+    b'{"name": "x", "expires_at": "9999-12-31T00:00:00Z"}',
 )
 
 
@@ -158,6 +160,11 @@ async def test_wrong_queries_are_400(api: Client, tenant: Tenant, query: str) ->
         "messages?since=2026-01-01T00:00:00",
         "tenants?q=%00",
         "audit?since=today",
+        *(
+            f"{path}?since={since}"
+            for path in ("audit", "messages", "messages/groups")
+            for since in ("0001-01-01T00:00:00%2B14:00", "9999-12-31T23:59:59.999999Z")
+        ),
     ],
 )
 async def test_wrong_filters_are_400(api: Client, as_operator: dict[str, str], query: str) -> None:

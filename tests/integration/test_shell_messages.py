@@ -173,3 +173,10 @@ async def test_the_provisioners_are_paused_and_resumed(
     assert (row["enabled"], row["changed_by"].partition(":")[0]) == (True, "shell")
     assert (await told(config, "resume", "--reason", "done"))["paused"] is False
     assert await owner.fetchval("SELECT enabled FROM shared.switches") is False
+
+
+@pytest.mark.parametrize("since", ["9999-12-31T23:59:59.999999Z", "0001-01-01T00:00:00+14:00", "2026-01-01"])
+async def test_a_time_out_of_range_is_a_wrong_option(config: Settings, since: str) -> None:
+    for command in (("list", "--since", since), ("replay", "--filter", f"since={since}", "--dry-run")):
+        done = await messages(config, *command)
+        assert (done.code, "filter" in done.err) == (2, True)
