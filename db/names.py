@@ -1,9 +1,14 @@
-"""Names: rules for slugs, hosts and schemas, and the only functions that quote SQL identifiers and literals."""
+r"""Names: the rules for each kind of text from outside, and the only functions that quote SQL names and literals.
+
+The rules hold on HTTP, in messages and in a shell alike. A pattern is anchored by ``\A`` and ``\Z``: ``$`` would
+admit a newline at the end.
+"""
 
 import base64
 import re
 import secrets
 import string
+import unicodedata
 from typing import Annotated, Final, NewType
 
 import idna
@@ -34,13 +39,73 @@ _PREFIX: Final = "t-"
 """Put before a derived slug that is reserved or does not begin with a letter."""
 _LONGEST: Final = 63
 
-NO_NUL: Final = r"^[^\x00]*$"
-Line = Annotated[str, Meta(min_length=1, max_length=200, pattern=NO_NUL)]
-"""A short text. It has no NUL, which PostgreSQL cannot store."""
+NO_NUL: Final = r"\A[^\x00]*\Z"
+"""Any text that PostgreSQL can store; for what is only compared, such as a search."""
+_UNSAFE: Final = r"\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069"
+"""Controls (C0, DEL, C1), separators of lines, and characters that turn the direction of the text round."""
+_BLANK: Final = r" \xa0\xad\u061c\u1680\u2000-\u200f\u202f\u205f-\u2064\u3000\ufeff"
+"""White space, and characters without a shape. Within a text they are fine."""
+LINE: Final = rf"\A[{_BLANK}]*[^{_UNSAFE}{_BLANK}][^{_UNSAFE}]*\Z"
+"""One line of text with something to be seen in it."""
+BLOCK: Final = r"\A[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]*\Z"
+"""Lines of text: tabs and line ends are the only controls."""
+_PART: Final = rf"[^@\s{_UNSAFE}{_BLANK}]+"
+EMAIL: Final = rf"\A{_PART}@{_PART}\.{_PART}\Z"
+
+Line = Annotated[str, Meta(min_length=1, max_length=200, pattern=LINE)]
+ShortName = Annotated[str, Meta(min_length=1, max_length=100, pattern=LINE)]
+Title = Annotated[str, Meta(min_length=1, max_length=500, pattern=LINE)]
+Reason = Annotated[str, Meta(min_length=1, max_length=500, pattern=LINE)]
+"""The reason for an operator's act, in the operator's own words."""
+Reference = Annotated[str, Meta(min_length=1, max_length=500, pattern=LINE)]
+"""The ``id`` or ``source`` of a message from outside."""
+Description = Annotated[str, Meta(min_length=1, max_length=500, pattern=BLOCK)]
+Slug = Annotated[str, Meta(min_length=1, max_length=63, pattern=LINE)]
+"""A slug as it is sent; `slug` has its rules."""
+Host = Annotated[str, Meta(min_length=1, max_length=253, pattern=LINE)]
+"""A host as it is sent; `host` has its rules."""
+Email = Annotated[str, Meta(min_length=3, max_length=256, pattern=EMAIL)]
+"""An e-mail as it is sent; `mailbox` is what is stored."""
 
 
 class InvalidNameError(InvalidValueError):
-    """A slug or host cannot be used. The message says why."""
+    """A name, slug or host cannot be used. The message says why."""
+
+
+def composed(text: str) -> str:
+    """Return ``text`` in Unicode's form NFC, in which texts that look the same are the same."""
+    return unicodedata.normalize("NFC", text)
+
+
+def line(text: str, field: str = "name", *, longest: int = 200) -> str:
+    """Return ``text`` as one line of text, in NFC. White space at its ends stays.
+
+    Args:
+        text: the text.
+        field: name of the value, for the error.
+        longest: characters at most.
+
+    Raises:
+        InvalidNameError: the text is too long, has nothing to be seen, or has a control character.
+    """
+    chosen = composed(text)
+    if not re.match(LINE, chosen) or len(chosen) > longest:
+        message = f"one line of 1 to {longest} characters, without control characters"
+        raise InvalidNameError(field, message)
+    return chosen
+
+
+def mailbox(email: str) -> str:
+    """Return an e-mail as it is stored and compared: in NFC, with its ASCII letters in lower case.
+
+    Other letters do not change: ``casefold`` would turn ``ß`` into ``ss``, which is another mailbox.
+    """
+    return folded(composed(email))
+
+
+def escaped(text: str) -> str:
+    r"""Return ``text`` for a terminal, as one line: characters that could forge output are written as ``\x1b``."""
+    return re.sub(f"[{_UNSAFE}]", lambda found: ascii(found[0])[1:-1], text)
 
 
 def folded(text: str) -> str:
@@ -113,7 +178,7 @@ def host(text: str) -> str:
             an IP address.
     """
     try:
-        ascii_host = idna.encode(text.strip().rstrip("."), uts46=True).decode().lower()
+        ascii_host = idna.encode(text.removesuffix("."), uts46=True).decode().lower()
     except (idna.IDNAError, UnicodeError) as error:
         raise InvalidNameError("host", "this is not a host name") from error
     labels = ascii_host.split(".")

@@ -62,7 +62,7 @@ def bootstrap_command(*, rotate: bool, no_harden: bool, operator: str, as_json: 
 
     made = shell.run(work())
     lines = [f"{name}={value}" for name, value in made.items()]
-    shell.show(made, as_json=as_json, text="\n".join(lines) or "nothing was missing")
+    shell.show(made, as_json=as_json, text=lines or "nothing was missing")
 
 
 def _password(url: str | None, role: str) -> str | None:

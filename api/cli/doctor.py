@@ -38,8 +38,8 @@ def doctor_command(*, as_json: bool) -> None:
     config = shell.configured()
     shell.required(config, "database_url")
     findings = shell.run(examine(config))
-    text = "\n".join(f"{f.check}: {f.problem}\n    would allow: {f.allows}" for f in findings)
-    shell.show(findings, as_json=as_json, text=text or "all is well")
+    lines = [line for f in findings for line in (f"{f.check}: {f.problem}", f"    would allow: {f.allows}")]
+    shell.show(findings, as_json=as_json, text=lines or "all is well")
     if findings:
         raise SystemExit(1)
 

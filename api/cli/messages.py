@@ -80,7 +80,7 @@ def list_(*, limit: int, as_json: bool, **given: str | None) -> None:
         return found
 
     found = shell.act(work)
-    shell.show(found, as_json=as_json, text="\n".join(map(_line, found)) or "no message")
+    shell.show(found, as_json=as_json, text=list(map(_line, found)) or "no message")
 
 
 @messages_group.command("groups")
@@ -90,7 +90,9 @@ def groups(*, as_json: bool, **given: str | None) -> None:
     """Group messages by failure; only parked ones unless --status is given."""
     wanted = _filter(given)
     found = shell.act(lambda connection: lists.list_groups(connection, wanted))
-    shell.show(found, as_json=as_json, text="\n".join(map(_group, found)) or "no message")
+    shell.show(
+        found, as_json=as_json, text=[line for group in found for line in _group(group)] or "no message"
+    )
 
 
 @messages_group.command("show")
@@ -140,9 +142,8 @@ def replay(
     wanted = _filter(dict(map(_pair, filters)))
     if dry_run:
         preview = shell.act(lambda connection: replays.preview(connection, wanted))
-        sample = "\n".join(map(_line, preview.sample))
-        text = f"{preview.count} messages would be sent again\n{sample}".rstrip()
-        shell.show(preview, as_json=as_json, text=text)
+        lines = [f"{preview.count} messages would be sent again", *map(_line, preview.sample)]
+        shell.show(preview, as_json=as_json, text=lines)
         return
     started = shell.act(
         lambda connection: replays.start(
@@ -263,21 +264,24 @@ def _progress(replay: Replay) -> str:
     return f"{replay.status}: {replay.done} of {replay.count} sent again, {replay.skipped} passed over"
 
 
-def _group(group: MessageGroup) -> str:
+def _group(group: MessageGroup) -> list[str]:
     place = f"{group.error_class or '-'} at {group.frame or '-'}"
-    return f"{group.count:6}  {group.type}  {place}\n        {group.sample}  {group.error or ''}".rstrip()
+    return [
+        f"{group.count:6}  {group.type}  {place}",
+        f"        {group.sample}  {group.error or ''}".rstrip(),
+    ]
 
 
-def _page(found: MessageDetail) -> str:
+def _page(found: MessageDetail) -> list[str]:
     parts = [_line(found), f"attempts {found.attempts}, replays {found.replays}"]
     if found.last_error:
-        parts.append(f"\n{found.last_error}")
+        parts += ["", *shell.block(found.last_error)]
     if found.payload is not None:
-        parts.append("\n" + msgspec.json.format(msgspec.json.encode(found.payload)).decode())
+        parts += ["", *msgspec.json.format(msgspec.json.encode(found.payload)).decode().split("\n")]
     if found.raw_body is not None:
-        parts.append(f"\n{found.raw_body}")
+        parts += ["", *shell.block(found.raw_body)]
     if found.traceback:
-        parts.append(f"\n{found.traceback.rstrip()}")
+        parts += ["", *shell.block(found.traceback.rstrip())]
     parts.append("")
     parts += [
         f"{failed.at:%Y-%m-%d %H:%M:%S}  attempt {failed.attempt}: {failed.error_class}: {failed.error}"
@@ -286,4 +290,4 @@ def _page(found: MessageDetail) -> str:
     for step in found.timeline:
         more = f"  {step.actor}: {step.reason}" if step.what == "audit" else f"  {step.status}"
         parts.append(f"{step.at:%Y-%m-%d %H:%M:%S}  {step.what:6} {step.name}{more}")
-    return "\n".join(parts)
+    return parts

@@ -4,14 +4,14 @@ import asyncio
 import getpass
 import os
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
 import asyncpg
 import click
 import msgspec
 
-from db import settings
+from db import names, settings
 from db.audit import By
 from db.errors import TenantryError
 from db.session.connection import Connection
@@ -23,9 +23,10 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
 
 
 def _said(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
-    if value is not None and not value.strip():
-        raise click.BadParameter("say why")
-    return value
+    try:
+        return None if value is None else names.line(value, "reason", longest=500)
+    except names.InvalidNameError as error:
+        raise click.BadParameter(f"say why, in {error}") from error
 
 
 reason_option = click.option("--reason", callback=_said, help="Why; it is kept in the audit log.")
@@ -41,7 +42,7 @@ class ShellError(click.ClickException):
 def reported(error: TenantryError) -> click.ClickException:
     """Return the error as the shell reports it, with its exit code."""
     wrong = click.UsageError if error.exit_code == click.UsageError.exit_code else ShellError
-    return wrong(str(error))
+    return wrong("\n".join(map(names.escaped, str(error).splitlines())))
 
 
 def configured() -> Settings:
@@ -89,7 +90,8 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     except TenantryError as error:
         raise reported(error) from error
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-        raise ShellError(f"PostgreSQL: {error}") from error
+        said = "\n".join(map(names.escaped, str(error).splitlines()))
+        raise ShellError(f"PostgreSQL: {said}") from error
 
 
 async def connected(url: str, work: Callable[[Connection], Coroutine[Any, Any, T]]) -> T:
@@ -111,9 +113,23 @@ def act(work: Callable[[Connection], Awaitable[T]]) -> T:
     return run(connected(required(configured(), "owner_database_url"), transaction))
 
 
-def show(value: Any, *, as_json: bool, text: str) -> None:
-    """Print ``value`` as JSON if ``as_json`` is true, otherwise ``text``."""
+def block(text: str) -> list[str]:
+    """Return the lines of a text from outside, indented, so that none of them looks like one of the command's."""
+    return [f"    {line}" for line in text.splitlines()]
+
+
+def show(value: Any, *, as_json: bool, text: str | Iterable[str]) -> None:
+    """Print ``value`` as JSON if ``as_json`` is true, otherwise ``text``.
+
+    Whatever a text holds, it prints as one line and cannot steer the terminal.
+
+    Args:
+        value: what programs are told.
+        as_json: whether to print JSON.
+        text: a line, or lines, to read.
+    """
     if as_json:
         sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
-    else:
-        click.echo(text)
+        return
+    for line in [text] if isinstance(text, str) else text:
+        click.echo(names.escaped(line))

@@ -46,10 +46,8 @@ def list_(*, as_json: bool) -> None:
         return [{name: value for name, value in key.items() if name != "scopes"} for key in found]
 
     found = shell.act(work)
-    text = "\n".join(
-        f"{key['id']}  {'revoked' if key['revoked_at'] else 'live':8} {key['name']}" for key in found
-    )
-    shell.show(found, as_json=as_json, text=text or "no operator has a token")
+    lines = [f"{key['id']}  {'revoked' if key['revoked_at'] else 'live':8} {key['name']}" for key in found]
+    shell.show(found, as_json=as_json, text=lines or "no operator has a token")
 
 
 @tokens_group.command("rotate")

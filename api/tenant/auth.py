@@ -17,7 +17,7 @@ from api.gate.rules import public, user
 from api.gate.serving import check_served
 from api.tenant import passwords, roles
 from api.tenant.users import USERS, UserOut
-from db import audit
+from db import audit, names
 from db.errors import ProblemError
 from db.models.access import User
 from db.session.failures import NOT_AS_EXPECTED
@@ -34,7 +34,7 @@ log = structlog.get_logger(__name__)
 class LoginIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """LoginAccount. The e-mail belongs to exactly one tenant, so no tenant is named."""
 
-    email: Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[^\x00]*$")]
+    email: Annotated[str, Meta(min_length=1, max_length=256, pattern=names.NO_NUL)]
     password: Annotated[str, Meta(min_length=1, max_length=256)]
 
 
@@ -101,7 +101,7 @@ class AuthController(Controller):
     async def login(self, request: ApiRequest, data: JSONBody[LoginIn]) -> LoginOut:
         """Log a user in. Problems of the tenant, such as a suspension, are told only if the password is right."""
         limits: Limits = request.app.state.limits
-        email = people.folded(data.email)
+        email = names.mailbox(data.email)
         limits.address(request.scope)
         limits.account(email)
         database = request.auth.database

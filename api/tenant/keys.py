@@ -21,7 +21,7 @@ from db.settings import Settings
 from db.tenants import keys, permissions, registry, tokens
 from db.tenants.permissions import PermissionName
 
-KeyId = Annotated[str, PathParameter(pattern=r"^[a-z2-7]{16}$")]
+KeyId = Annotated[str, PathParameter(pattern=r"\A[a-z2-7]{16}\Z")]
 
 
 class KeyOut(msgspec.Struct, frozen=True):

@@ -12,12 +12,13 @@ from api.gate.caller import ApiRequest, by
 from api.gate.rules import signup, tenant_or_operator
 from api.tenant import passwords
 from api.web.fields import Email, Host, Password, ShortName, Slug
+from db import names
 from db.errors import ProblemError
 from db.ledger import timeline
 from db.ledger.timeline import Step
 from db.names import Line
 from db.session.tenancy import Database
-from db.tenants import idempotency, people, registry
+from db.tenants import idempotency, registry
 from db.tenants import signup as signups
 from db.tenants.people import Administrator
 from db.tenants.signup import SignedUp
@@ -28,6 +29,7 @@ IdempotencyKey = Annotated[
         name="Idempotency-Key",
         min_length=22,
         max_length=255,
+        pattern=r"\A[\x21-\x7e]+\Z",
         description="Random, 128 bits or more: the same request, sent again with it, is done once.",
     ),
 ]
@@ -134,7 +136,7 @@ async def get_status(database: Database, slug: str) -> TenantOut | None:
 
 async def _administrator(admin: AdminIn) -> Administrator:
     return Administrator(
-        email=people.folded(admin.email),
+        email=names.mailbox(admin.email),
         first_name=admin.first_name,
         last_name=admin.last_name,
         password_hash=await passwords.hashed(admin.password),

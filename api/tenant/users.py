@@ -21,6 +21,7 @@ from api.web import lists
 from api.web.fields import Email, Id, Password, RowId, ShortName
 from api.web.lists import Cursor, Limit, Page
 from api.web.resource import Resource, act, changes
+from db import names
 from db.errors import InvalidValueError, ProblemError
 from db.models.access import ADMINISTRATOR, SEEDED_ROLES, Role, User
 from db.session.statements import Statement
@@ -157,10 +158,10 @@ class UserController(Controller):
 
 
 async def _stored(values: dict[str, Any]) -> dict[str, Any]:
-    """Return a user's values as they are stored: with a case-folded e-mail, and a hash for the password."""
+    """Return a user's values as they are stored: with the e-mail as it is compared, and a hash for the password."""
     stored = {name: value for name, value in values.items() if name != "password"}
     if "email" in stored:
-        stored["email"] = people.folded(stored["email"])
+        stored["email"] = names.mailbox(stored["email"])
     if "password" in values:
         password = values["password"]
         stored["password_hash"] = await passwords.hashed(password) if password is not None else None

@@ -1,5 +1,6 @@
 """The OpenAPI document: adds to Litestar's own the token and the problems of each operation."""
 
+import dataclasses
 from collections.abc import Callable, Iterable
 from datetime import time
 from typing import Any, Final
@@ -19,6 +20,7 @@ from litestar.openapi.spec import (
     Schema,
     SecurityScheme,
 )
+from litestar.openapi.spec.base import BaseSchemaObject
 from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 from litestar.params import FromPath
 from litestar.plugins import OpenAPISchemaPlugin
@@ -128,12 +130,26 @@ class DocumentedApp(Litestar):
         if _SCHEMA_NAME not in openapi.components.schemas:
             openapi.components.schemas[_SCHEMA_NAME] = _schema()
             _document_all(openapi, self.routes)
+            _port_patterns(openapi)
         return openapi
 
 
 def _complete(request: ApiRequest) -> None:
     """Complete the document before a viewer reads it: viewers ask Litestar's plugin, not the application."""
     _ = request.app.openapi_schema
+
+
+def _port_patterns(part: Any) -> None:
+    r"""Write ``\A`` and ``\Z`` as ``^`` and ``$``: in JSON Schema's expressions these match at the very ends."""
+    if isinstance(part, Schema) and part.pattern:
+        part.pattern = part.pattern.replace("\\A", "^").replace("\\Z", "$")
+    if isinstance(part, BaseSchemaObject):
+        part = [getattr(part, field.name) for field in dataclasses.fields(part)]
+    if isinstance(part, dict):
+        part = list(part.values())
+    if isinstance(part, list):
+        for each in part:
+            _port_patterns(each)
 
 
 def _document_all(openapi: OpenAPI, routes: Iterable[BaseRoute]) -> None:

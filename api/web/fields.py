@@ -6,24 +6,27 @@ from typing import Annotated
 from litestar.params import PathParameter, QueryParameter
 from msgspec import Meta
 
-from db import moments
+from db import moments, names
 from db.errors import InvalidValueError
-from db.names import NO_NUL
 
-Title = Annotated[str, Meta(min_length=1, max_length=500, pattern=NO_NUL)]
-ShortName = Annotated[str, Meta(min_length=1, max_length=100, pattern=NO_NUL)]
-Description = Annotated[str, Meta(min_length=1, max_length=500, pattern=NO_NUL)]
+Line = names.Line
+"""One line of text, at most 200 characters."""
+Title = names.Title
+"""One line of text, at most 500 characters."""
+ShortName = names.ShortName
+"""One line of text, at most 100 characters."""
+Description = names.Description
+"""Lines of text, at most 500 characters."""
 Search = Annotated[
     str | None,
-    QueryParameter(max_length=200, pattern=NO_NUL, description="Text to find, whatever its case."),
+    QueryParameter(max_length=200, pattern=names.NO_NUL, description="Text to find, whatever its case."),
 ]
-Slug = Annotated[str, Meta(min_length=1, max_length=63, pattern=NO_NUL)]
-Revision = Annotated[str, Meta(min_length=1, max_length=100, pattern=NO_NUL)]
-Host = Annotated[str, Meta(min_length=1, max_length=253, pattern=NO_NUL)]
-Email = Annotated[str, Meta(min_length=3, max_length=256, pattern=r"^[^@\s\x00]+@[^@\s\x00]+\.[^@\s\x00]+$")]
+Slug = names.Slug
+Revision = Annotated[str, Meta(min_length=1, max_length=100, pattern=names.LINE)]
+Host = names.Host
+Email = names.Email
 Password = Annotated[str, Meta(min_length=8, max_length=256)]
-Reason = Annotated[str, Meta(min_length=1, max_length=500, pattern=r"^[^\x00]*[^\s\x00][^\x00]*$")]
-"""The reason for an operator's act, in the operator's own words."""
+Reason = names.Reason
 Moment = moments.Moment
 """A time with an offset from UTC, within the range of `db.moments`."""
 LocalTime = Annotated[time, Meta(tz=False)]

@@ -14,6 +14,8 @@ from sqlalchemy import (
     BindParameter,
     DateTime,
     Integer,
+    String,
+    Text,
     bindparam,
     delete,
     func,
@@ -23,12 +25,14 @@ from sqlalchemy import (
     tuple_,
     update,
 )
+from sqlalchemy.types import TypeEngine
 
 from api.web import lists
 from api.web.filters import Column, Filter
 from api.web.lists import Page
 from db.errors import InvalidValueError, ProblemError, ProblemKind
 from db.models.base import Base
+from db.names import composed
 from db.session.codecs import get_decoder
 from db.session.statements import Statement
 from db.session.tenancy import TenantTransaction
@@ -37,6 +41,10 @@ Out = TypeVar("Out", bound=msgspec.Struct)
 _ID: Final = bindparam("id", type_=Integer)
 _NO_NAMES: Final[Mapping[str, str]] = {}
 _FOREVER: Final = literal_column("'infinity'::timestamptz", DateTime(timezone=True))
+
+
+def _is_short(kind: TypeEngine[Any]) -> bool:
+    return isinstance(kind, String) and not isinstance(kind, Text)
 
 
 def changes(patch: msgspec.Struct) -> dict[str, Any]:
@@ -91,6 +99,7 @@ class Rows(Generic[Out]):
             )
             for key in table.foreign_key_constraints
         }
+        self._short = {column.key for column in table.c if _is_short(column.type)}
         self._get = Statement(select(*self._columns).where(self._id == _ID))
         self._delete = Statement(delete(model).where(self._id == _ID).returning(self._id))
         self._inserts: dict[tuple[str, ...], Statement] = {}
@@ -120,7 +129,7 @@ class Rows(Generic[Out]):
             InvalidValueError: the row refers to a row that does not exist, or a column does not hold a value.
             ProblemError: a value that must be unique is taken.
         """
-        values = {name: value for name, value in values.items() if value is not UNSET}
+        values = self._kept({name: value for name, value in values.items() if value is not UNSET})
         names = tuple(values)
         if names not in self._inserts:
             clause = insert(self._model).values({name: self._bind(name, name) for name in names})
@@ -143,7 +152,7 @@ class Rows(Generic[Out]):
             return await self.require(transaction, row_id)
         if names not in self._updates:
             self._updates[names] = self._update(names)
-        given = {f"new_{name}": value for name, value in values.items()}
+        given = {f"new_{name}": value for name, value in self._kept(values).items()}
         with self._refusals({f"new_{name}": name for name in names}):
             row = await transaction.fetchrow(self._updates[names], old_id=row_id, **given)
         if row is None:
@@ -196,6 +205,13 @@ class Rows(Generic[Out]):
             return Page(items, None)
         last: Any = items[-1]
         return Page(items, lists.encode(self._cursor_name(order), getattr(last, column), last.id))
+
+    def _kept(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return values as they are stored: short texts in NFC, so that what looks the same is the same."""
+        return {
+            name: composed(value) if name in self._short and isinstance(value, str) else value
+            for name, value in values.items()
+        }
 
     def _bind(self, name: str, column: str) -> BindParameter[Any]:
         return bindparam(name, type_=self._table.c[column].type)

@@ -147,12 +147,12 @@ async def rename(
     Raises:
         UnknownTenantError: no tenant has the slug.
         WrongStateError: the tenant is deleted.
-        InvalidNameError: the new slug cannot be used.
+        InvalidNameError: the new slug or name cannot be used.
         TakenError: another tenant has the new slug.
     """
     tenant = await lock(connection, slug, LIVE, "renamed")
     to_slug = names.slug(new_slug) if new_slug is not None else tenant.slug
-    to_name = name if name is not None else tenant.name
+    to_name = names.line(name) if name is not None else tenant.name
     if (to_slug, to_name) == (tenant.slug, tenant.name):
         return tenant
     renamed = await registry.rename(connection, tenant, slug=to_slug, name=to_name)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from db import audit
+from db import audit, names
 from db.audit import By
 from db.errors import TenantryError
 from db.session.connection import Connection
@@ -31,7 +31,16 @@ async def mint(
         name: the operator's name.
         days: days until the token expires; it never expires by default.
         scopes: what the token permits beyond an operator's daily work; everything by default.
+
+    Raises:
+        InvalidNameError: the name is not a line of text.
     """
+    return await _mint(connection, by, name=names.line(name, longest=100), days=days, scopes=scopes)
+
+
+async def _mint(
+    connection: Connection, by: By, *, name: str, days: int | None, scopes: Sequence[str]
+) -> Token:
     token = tokens.mint("operator")
     expires_at = datetime.now(UTC) + timedelta(days=days) if days else None
     await tokens.store(connection, token, name=name, scopes=scopes, expires_at=expires_at)
@@ -50,7 +59,7 @@ async def rotate(connection: Connection, by: By, token_id: str, *, days: int | N
     old = await keys.get_operator(connection, token_id)
     await revoke(connection, by, token_id)
     assert old is not None  # it was just revoked, so it exists
-    return await mint(connection, by, name=old.name, days=days, scopes=old.scopes)
+    return await _mint(connection, by, name=old.name, days=days, scopes=old.scopes)
 
 
 async def revoke(connection: Connection, by: By, token_id: str) -> str:

@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from db.errors import InvalidValueError
 from db.ledger.states import MessageKind
-from db.names import NO_NUL
+from db.names import Email, Host, Line, Slug
 
 
 class Data(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -54,14 +54,11 @@ class Signup(Command, frozen=True):
     """
 
     type: ClassVar[str] = "tenant.signup"
-    name: Annotated[str, Meta(min_length=1, max_length=200, pattern=NO_NUL)]
-    slug: Annotated[str, Meta(min_length=1, max_length=63, pattern=NO_NUL)] | None = None
-    host: Annotated[str, Meta(min_length=1, max_length=253, pattern=NO_NUL)] | None = None
-    admin_email: (
-        Annotated[str, Meta(min_length=3, max_length=256, pattern=r"^[^@\s\x00]+@[^@\s\x00]+\.[^@\s\x00]+$")]
-        | None
-    ) = None
-    claim_sha256: Annotated[str, Meta(pattern=r"^[0-9a-fA-F]{64}$")] | None = None
+    name: Line
+    slug: Slug | None = None
+    host: Host | None = None
+    admin_email: Email | None = None
+    claim_sha256: Annotated[str, Meta(pattern=r"\A[0-9a-fA-F]{64}\Z")] | None = None
 
 
 class Requested(Event, frozen=True):

@@ -1,22 +1,18 @@
 """Reading and writing of envelopes: CloudEvents 1.0 in JSON (cloudevents.io, spec 1.0.2)."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final, Literal
 from uuid import UUID
 
 import msgspec
 import uuid_utils.compat as uuid7
-from msgspec import Meta
 
 from db import moments
 from db.ledger.contracts import Command, ContractError, Data, Signup, command_of
 from db.moments import Moment
-from db.names import NO_NUL
+from db.names import Reference
 
 SOURCE: Final = "tenantry"
-
-Reference = Annotated[str, Meta(min_length=1, max_length=500, pattern=NO_NUL)]
-"""The ``id`` or ``source`` of a message from outside."""
 
 
 class CloudEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

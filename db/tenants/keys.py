@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from db import audit
+from db import audit, names
 from db.audit import By
 from db.session.connection import Connection
 from db.tenants import permissions, tokens
@@ -58,8 +58,12 @@ async def create(
         name: what the key is for.
         scopes: the permissions of the key.
         expires_at: when the key expires; never by default.
+
+    Raises:
+        InvalidNameError: the name is not a line of text.
     """
     key = tokens.mint("tenant")
+    name = names.line(name, longest=100)
     await tokens.store(connection, key, name=name, tenant_id=tenant_id, scopes=scopes, expires_at=expires_at)
     await audit.record(connection, by, "key.create", tenant_id=tenant_id, key_id=key.id, scopes=list(scopes))
     return key

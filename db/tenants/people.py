@@ -1,6 +1,7 @@
 """People: which tenant an e-mail belongs to, and administrators who wait for their tenant's schema.
 
-An e-mail belongs to one person in one tenant. The table ``shared_users`` mirrors the tenants' tables of users.
+An e-mail, as `names.mailbox` returns it, belongs to one person in one tenant.
+The table ``shared_users`` mirrors the tenants' tables of users.
 """
 
 from uuid import UUID
@@ -10,11 +11,6 @@ import msgspec
 
 from db.errors import TakenError
 from db.session.connection import Connection
-
-
-def folded(email: str) -> str:
-    """Return an e-mail as it is stored and compared: whatever its case, it is one person's."""
-    return email.casefold()
 
 
 class Administrator(msgspec.Struct, frozen=True, kw_only=True):

@@ -48,10 +48,10 @@ def checked(
     """Return a sign-up with valid names. If there is no slug, make one from the name.
 
     Raises:
-        InvalidNameError: the slug or host cannot be used, or no slug can be made from the name.
+        InvalidNameError: the name, slug or host cannot be used, or no slug can be made from the name.
     """
     return SignUp(
-        name=name,
+        name=names.line(name),
         slug=names.slug(slug) if slug is not None else names.slug_from(name),
         host=names.host(host) if host is not None else None,
         administrator=administrator,

@@ -4,6 +4,7 @@ from typing import ClassVar
 
 import structlog
 
+from db import names
 from db.audit import By
 from db.errors import TakenError
 from db.ledger import envelope, intake, outbox
@@ -12,7 +13,6 @@ from db.ledger.envelope import SIGN_UP, SignupEvent
 from db.ledger.inbox import Entry
 from db.names import InvalidNameError
 from db.session.connection import Connection
-from db.tenants import people
 from db.tenants.people import Administrator
 from db.tenants.signup import Origin, checked, sign_up
 from provisioner.handlers.handler import Handler, Job, Outcome
@@ -52,7 +52,7 @@ async def _accept(connection: Connection, job: Job[SignupEvent]) -> None:
         name=data.name,
         slug=data.slug,
         host=data.host,
-        administrator=Administrator(email=people.folded(data.admin_email)) if data.admin_email else None,
+        administrator=Administrator(email=names.mailbox(data.admin_email)) if data.admin_email else None,
         claim_hash=bytes.fromhex(data.claim_sha256) if data.claim_sha256 else None,
     )
     origin = Origin(job.entry.id, event.source, event.id)

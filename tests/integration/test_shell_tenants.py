@@ -137,3 +137,28 @@ async def test_without_an_address_or_a_server_the_shell_says_so(config: Settings
     assert "OWNER_DATABASE_URL is not set" in missing.err
     assert "PostgreSQL" in away.err
     assert "Traceback" not in missing.err + away.err
+
+
+async def test_a_shell_prints_names_that_were_kept_before_without_obeying_them(
+    config: Settings, owner: asyncpg.Connection
+) -> None:
+    assert (await tenants(config, "create", "Bakery")).code == 0
+    forged = "Bakery\nevil                           active\x1b[2J\u202e"
+    await owner.execute("UPDATE shared.tenants SET name = $1", forged)
+    await owner.execute("UPDATE shared.access_tokens SET name = $1", forged)
+    listed = await tenants(config, "list")
+    assert len(listed.out.splitlines()) == 1
+    shown = await tenants(config, "show", "bakery")
+    assert not any(line.startswith("evil") for line in shown.out.splitlines())
+    for out in (listed.out, shown.out):
+        assert "\\nevil" in out
+        assert not {"\x1b", "\u202e"} & set(out)
+    assert json.loads((await tenants(config, "list", "--json")).out)[0]["name"] == forged
+
+
+@pytest.mark.parametrize("name", ["a\nb", " ", "\x1b[2J", "x" * 201])
+async def test_a_shell_takes_no_name_that_http_refuses(config: Settings, name: str) -> None:
+    done = await tenants(config, "create", name)
+    assert (done.code, "one line" in done.err) == (2, True)
+    done = await tenants(config, "suspend", "bakery", "--reason", name * 3)
+    assert (done.code, "say why" in done.err) == (2, True)

@@ -1,11 +1,19 @@
 """Names: what passes is safe everywhere, and everything else is refused."""
 
+import re
+from pathlib import Path
+
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from db import names
+from db.ledger import envelope
+from db.ledger.contracts import ContractError
 from db.names import InvalidNameError
+from db.settings import PROJECT
+from tests.flows import event
 
 
 @pytest.mark.parametrize("text", ["a", "bakery", "Joe-s_Bakery2", "x" * 63])
@@ -164,3 +172,106 @@ def test_quoting_closes_what_it_opens() -> None:
     for refused in ("", "a\0b", "x" * 64, "ä" * 32):
         with pytest.raises(ValueError, match="identifier"):
             names.quoted(refused)
+
+
+FORGERIES = ["a\nb", "a\n", "\ta", "\x1b[2J", "a\x7f", "a\x9bb", "a\u2028b", "a\u202eb", "\u2066a", "a\0"]
+BLANKS = ["", " ", "\u3000 ", "\xa0", "\u200b\ufeff"]
+
+
+@pytest.mark.parametrize("text", [*FORGERIES, *BLANKS, "x" * 201])
+def test_a_line_of_text_has_no_controls_and_something_to_be_seen(text: str) -> None:
+    with pytest.raises(InvalidNameError, match="one line"):
+        names.line(text)
+    for kind in (names.Line, names.ShortName, names.Reason, names.Reference, names.Slug, names.Host):
+        if len(text) <= 200:
+            with pytest.raises(msgspec.ValidationError):
+                msgspec.convert(text, kind)
+    for field in ("name", "slug", "host")[: 3 if len(text) <= 200 else 2]:
+        with pytest.raises(ContractError):
+            envelope.signup(event("1", **{"name": "x", field: text}))
+
+
+@pytest.mark.parametrize("text", ["Café", "  Joe's \u200d", "👩\u200d🍳 寿司", "שלום\u200f", "x" * 200])
+def test_other_lines_are_taken_as_they_are(text: str) -> None:
+    assert names.line(text) == text
+    assert msgspec.convert(text, names.Line) == text
+
+
+def test_a_description_may_have_lines_and_no_other_control() -> None:
+    assert msgspec.convert("a\tb\r\nc\n", names.Description)
+    for text in ("\x1b[2J", "a\0", "a\x85", "\u202e"):
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.convert(text, names.Description)
+
+
+@pytest.mark.parametrize("text", ["a@b.c", "Ä.b+c@büro.example", "ß@example.com", "a@b.c.d"])
+def test_mailboxes_are_taken(text: str) -> None:
+    assert msgspec.convert(text, names.Email) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a@b.c\n",
+        "a@b.c\x1b",
+        "a b@c.d",
+        "a@b@c.d",
+        "a@b",
+        "@b.c",
+        "a@b.",
+        "a\u202e@b.c",
+        "a@b.c\u200b",
+        "\n@b.c",
+    ],
+)
+def test_what_is_no_mailbox_is_refused_wherever_it_comes_from(text: str) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert(text, names.Email)
+    with pytest.raises(ContractError):
+        envelope.signup(event("1", name="x", admin_email=text))
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("Bob@Example.COM", "bob@example.com"),
+        ("ß@example.com", "ß@example.com"),
+        ("e\u0301@example.com", "é@example.com"),
+        ("É@example.com", "É@example.com"),
+        ("\u0130@example.com", "\u0130@example.com"),
+    ],
+)
+def test_a_mailbox_is_folded_without_becoming_another(text: str, kept: str) -> None:
+    assert names.mailbox(text) == kept
+    assert names.mailbox(kept) == kept
+
+
+@given(st.emails())
+def test_an_ascii_mailbox_is_what_it_was_by_the_folding_of_earlier_releases(text: str) -> None:
+    if text.isascii():
+        assert names.mailbox(text) == text.casefold()
+
+
+@given(st.text())
+def test_escaped_text_is_one_line_without_controls(text: str) -> None:
+    shown = names.escaped(text)
+    assert len(shown.splitlines()) <= 1
+    assert all(char.isprintable() or char not in "\x1b\x7f\x9b\u202e\u2028" for char in shown)
+    assert names.escaped("\x1b[2J\n\u202ex") == "\\x1b[2J\\n\\u202ex"
+
+
+def test_no_pattern_ends_where_a_newline_may_follow() -> None:
+    found = [
+        f"{path.name}: {line.strip()}"
+        for room in ("api", "db", "provisioner")
+        for path in Path(PROJECT / room).rglob("*.py")
+        for line in path.read_text().splitlines()
+        if re.search(r"""(pattern=|re\.compile\().*\$["']""", line)
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize("text", ["example.com\n", " example.com", "example.com..", "exa\u2028mple.com"])
+def test_a_host_has_nothing_around_it(text: str) -> None:
+    with pytest.raises(InvalidNameError):
+        names.host(text)
