@@ -53,6 +53,7 @@ class Gate(ASGIMiddleware):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         scope["user"] = None
+        _check_host(scope)
         caller = scope["auth"] = await self._caller(scope)
         if caller.tenant is None:
             if caller.principal is not None and cast("HTTPScope", scope)["method"] not in _READS:
@@ -189,6 +190,17 @@ async def _permitted(database: Database, tenant: Tenant, principal: Principal) -
     if not rows or not rows[0]["is_active"]:
         raise ProblemError("unauthenticated")
     return frozenset(row["name"] for row in rows if row["name"] is not None)
+
+
+def _check_host(scope: Scope) -> None:
+    """Check that the request names one host (RFC 9112, section 3.2). Only HTTP/1.1 must name one in a header.
+
+    Raises:
+        ProblemError: it names none, or more than one.
+    """
+    count = len(_header(scope, b"host"))
+    if count > 1 or (count == 0 and scope["http_version"] == "1.1"):
+        raise ProblemError("malformed")
 
 
 async def _tenant_of_host(scope: Scope, directory: Directory) -> Any:

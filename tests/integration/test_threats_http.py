@@ -118,7 +118,11 @@ async def test_a_body_of_a_hundred_megabytes_in_chunks_is_refused_unread(config:
         "root_path": "",
         "query_string": b"",
         "scheme": "http",
-        "headers": [(b"content-type", b"application/json"), (b"transfer-encoding", b"chunked")],
+        "headers": [
+            (b"host", b"localhost"),
+            (b"content-type", b"application/json"),
+            (b"transfer-encoding", b"chunked"),
+        ],
         "client": ("127.0.0.1", 1),
         "server": ("127.0.0.1", 80),
     }
