@@ -18,11 +18,15 @@ T = TypeVar("T")
 
 DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 100
+_LONGEST: Final = 16_000
+"""Characters of a cursor. Its key has six bytes a character at most, in JSON: 1,900 characters always fit."""
 
 Limit = Annotated[int, QueryParameter(ge=1, le=MAX_LIMIT, description="Items at most.")]
 Cursor = Annotated[
     str | None,
-    QueryParameter(max_length=1000, description="`next_cursor` of the page before, with the same filters."),
+    QueryParameter(
+        max_length=_LONGEST, description="`next_cursor` of the page before, with the same filters."
+    ),
 ]
 
 

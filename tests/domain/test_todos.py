@@ -194,3 +194,14 @@ async def test_a_time_at_the_edge_of_what_postgresql_keeps_is_refused(api: Clien
         cursor = lists.encode("todos:due_at", edge, 1)
         query = {"order": "due_at", "cursor": cursor}
         problem(await api.get("/todos", headers=tenant.headers, params=query), 400, "validation")
+
+
+@pytest.mark.parametrize("char", ["x", "\u00e9", "\u5bff", "\U0001f950", '"', "\\"])
+async def test_a_page_goes_on_after_the_longest_title_in_any_script(
+    api: Client, tenant: Tenant, char: str
+) -> None:
+    titles = [char * 499 + end for end in "abc"]
+    for title in titles:
+        await make(api, tenant, title=title)
+    assert sorted(await found(api, tenant, order="title", limit=1)) == titles
+    assert sorted(await found(api, tenant, order="-title", limit=1)) == titles
