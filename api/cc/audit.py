@@ -9,7 +9,7 @@ from msgspec import Meta
 from api.gate.caller import ApiRequest
 from api.gate.rules import operator
 from api.web import lists
-from api.web.fields import Moment, Search
+from api.web.fields import Moment, search
 from api.web.lists import Cursor, Limit, Page
 from db import audit
 from db.audit import AuditEntry, AuditFilter
@@ -25,11 +25,9 @@ class AuditController(Controller):
         request: ApiRequest,
         limit: Limit = lists.DEFAULT_LIMIT,
         cursor: Cursor = None,
-        tenant: Annotated[Search | None, QueryParameter(description="A tenant's slug.")] = None,
-        actor: Annotated[
-            Search | None, QueryParameter(description="A token's key id, or such as `shell:root`.")
-        ] = None,
-        action: Annotated[Search | None, QueryParameter(description="Such as `tenant.suspend`.")] = None,
+        tenant: Annotated[str | None, search("A tenant's slug.")] = None,
+        actor: Annotated[str | None, search("A token's key id, or such as `shell:root`.")] = None,
+        action: Annotated[str | None, search("Such as `tenant.suspend`.")] = None,
         since: Annotated[Moment | None, QueryParameter(description="Done then or later.")] = None,
     ) -> Page[AuditEntry]:
         wanted = AuditFilter(

@@ -13,7 +13,7 @@ from api.cc.reasons import ACT, ReasonIn
 from api.gate.caller import ApiRequest, by
 from api.gate.rules import operator
 from api.web import lists
-from api.web.fields import Moment, Reason, Search
+from api.web.fields import Moment, Reason, search
 from api.web.lists import Cursor, Limit, Page
 from db.control import messages
 from db.errors import ProblemError
@@ -34,9 +34,9 @@ class EditIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def _wanted(
     status: Annotated[MessageStatus | None, QueryParameter(description="The ledger's status.")] = None,
     kind: Annotated[MessageKind | None, QueryParameter(description="Commands or events.")] = None,
-    type_: Annotated[Search | None, QueryParameter(name="type", description="The message's type.")] = None,
-    tenant: Annotated[Search | None, QueryParameter(description="A tenant's slug.")] = None,
-    error_class: Annotated[Search | None, QueryParameter(description="What went wrong last.")] = None,
+    type_: Annotated[str | None, search("The message's type.", name="type")] = None,
+    tenant: Annotated[str | None, search("A tenant's slug.")] = None,
+    error_class: Annotated[str | None, search("What went wrong last.")] = None,
     since: Annotated[Moment | None, QueryParameter(description="Written then or later.")] = None,
 ) -> MessageFilter:
     return MessageFilter(

@@ -7,8 +7,14 @@ from litestar.params import QueryParameter
 
 from api.gate.rules import operator
 from api.web.fields import Reason
+from db import names
 
-ReasonParameter = Annotated[Reason | None, QueryParameter(description="Why; it is kept in the audit log.")]
+ReasonParameter = Annotated[
+    str | None,
+    QueryParameter(
+        min_length=1, max_length=500, pattern=names.LINE, description="Why; it is kept in the audit log."
+    ),
+]
 
 ACT: Final[dict[str, Any]] = operator() | {"problems": ("state-conflict",)}
 """Options of an operator's route that answers ``state-conflict`` if the resource's state forbids the act."""

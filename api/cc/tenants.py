@@ -13,7 +13,7 @@ from api.cc.reasons import ACT, ActIn, ReasonParameter
 from api.gate.caller import ApiRequest, by
 from api.gate.rules import operator
 from api.web import lists
-from api.web.fields import Reason, Revision, Search, Slug
+from api.web.fields import Reason, Revision, Slug, search
 from api.web.lists import Cursor, Limit, Page
 from db.audit import By
 from db.control import fleet, tenants
@@ -99,13 +99,11 @@ class FleetController(Controller):
             TenantStatus | None, QueryParameter(description="Purged ones are listed only when asked for.")
         ] = None,
         revision: Annotated[
-            Revision | None, QueryParameter(description="`head`, a revision or the beginning of one.")
+            str | None, search("`head`, a revision or the beginning of one.", longest=100)
         ] = None,
-        q: Annotated[
-            Search | None, QueryParameter(description="Text within slug or name, whatever its case.")
-        ] = None,
+        q: Annotated[str | None, search("Text within slug or name, whatever its case.")] = None,
     ) -> Page[FleetTenant]:
-        wanted = _lineage(request).head if revision == "head" else revision
+        wanted = _lineage(request).head if revision == "head" else revision or None
         after: tuple[str, UUID] | None = None
         if cursor is not None:
             slug, last_id = lists.decode(cursor, Slug, UUID)

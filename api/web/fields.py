@@ -17,10 +17,17 @@ ShortName = names.ShortName
 """One line of text, at most 100 characters."""
 Description = names.Description
 """Lines of text, at most 500 characters."""
-Search = Annotated[
-    str | None,
-    QueryParameter(max_length=200, pattern=names.NO_NUL, description="Text to find, whatever its case."),
-]
+
+
+def search(description: str, *, name: str | None = None, longest: int = 200) -> QueryParameter:
+    """Return a query parameter whose text is only compared: annotate ``str | None`` with it.
+
+    The constraints stand here because Litestar ignores those inside of an optional type.
+    """
+    return QueryParameter(name=name, max_length=longest, pattern=names.NO_NUL, description=description)
+
+
+Search = Annotated[str | None, search("Text to find, whatever its case.")]
 Slug = names.Slug
 Revision = Annotated[str, Meta(min_length=1, max_length=100, pattern=names.LINE)]
 Host = names.Host
