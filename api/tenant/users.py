@@ -71,7 +71,7 @@ USERS: Final = Resource(User, UserOut, "user", taken="email-taken")
 
 _ID: Final = bindparam("id", type_=Integer)
 _LOCK: Final = Statement(
-    select(User.email, User.user_role_id, User.is_active)
+    select(User.email, User.user_role_id, User.is_active, User.password_hash)
     .where(User.id == _ID)
     .with_for_update(key_share=True)
 )
@@ -79,7 +79,7 @@ _ROLE_NAMED: Final = select(Role.id).where(Role.role_name == bindparam("name", t
 _ROLE: Final = Statement(_ROLE_NAMED)
 _LOCK_ROLE: Final = Statement(_ROLE_NAMED.with_for_update(key_share=True))
 _OTHERS: Final = Statement(
-    select(func.count()).where(
+    select(func.count().label("active"), func.count(User.password_hash).label("able")).where(
         User.user_role_id == bindparam("role_id", type_=Integer),
         User.is_active == bindparam("is_active", type_=Boolean),
         User.id != _ID,
@@ -209,7 +209,7 @@ async def _lock(transaction: TenantTransaction, caller: Caller, user_id: int) ->
 async def _keep_administrator(
     transaction: TenantTransaction, user_id: int, before: Any, after: dict[str, Any] | None
 ) -> None:
-    """Check that a change does not take the tenant's last active ADMIN_MASTER away.
+    """Check that a change does not take the tenant's last active ADMIN_MASTER away, nor the last who can log in.
 
     The caller holds the lock on that role's row, so that two administrators cannot be removed at once.
 
@@ -220,16 +220,16 @@ async def _keep_administrator(
         after: the user's values after the change, or None if the user is deleted.
 
     Raises:
-        ProblemError: the user is the last active ADMIN_MASTER.
+        ProblemError: the user is the last active ADMIN_MASTER, or the last of them with a password.
     """
     role_id = await transaction.fetchval(_ROLE, name=ADMINISTRATOR)
     was = before["is_active"] and before["user_role_id"] == role_id
     stays = after is not None and after["is_active"] and after["user_role_id"] == role_id
-    if (
-        was
-        and not stays
-        and not await transaction.fetchval(_OTHERS, role_id=role_id, is_active=True, id=user_id)
-    ):
+    if not was or stays:
+        return
+    others = await transaction.fetchrow(_OTHERS, role_id=role_id, is_active=True, id=user_id)
+    assert others is not None  # counts are one row
+    if not others["active"] or (before["password_hash"] is not None and not others["able"]):
         raise ProblemError("last-administrator")
 
 

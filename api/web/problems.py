@@ -65,7 +65,12 @@ _KINDS = (
     ProblemType(
         "email-taken", 409, "E-mail taken", "This e-mail cannot be used; it belongs to somebody already."
     ),
-    ProblemType("last-administrator", 409, "Last administrator", "A tenant keeps one active ADMIN_MASTER."),
+    ProblemType(
+        "last-administrator",
+        409,
+        "Last administrator",
+        "A tenant keeps one active ADMIN_MASTER who can log in.",
+    ),
     ProblemType("key-limit", 409, "Too many keys", "Revoke a key before you make another."),
     ProblemType("state-conflict", 409, "Not in this state", "Its state does not allow this."),
     ProblemType("count-mismatch", 409, "Another count", "More or fewer messages are meant than expected."),

@@ -95,6 +95,8 @@ async def resume(connection: Connection, slug: str, by: By) -> Tenant:
 async def delete(connection: Connection, slug: str, by: By, *, days: int) -> Tenant:
     """Make a tenant unknown to its clients at once. It keeps its slug and data, and can be restored.
 
+    If the tenant is deleted already, change nothing: it keeps the time until which it can be restored.
+
     Args:
         connection: in a transaction.
         slug: the tenant's slug.
@@ -103,9 +105,11 @@ async def delete(connection: Connection, slug: str, by: By, *, days: int) -> Ten
 
     Raises:
         UnknownTenantError: no tenant has the slug.
-        WrongStateError: the tenant is being provisioned now, or is deleted already.
+        WrongStateError: the tenant is being provisioned or purged now.
     """
-    tenant = await lock(connection, slug, LIVE - {"provisioning"}, "deleted")
+    tenant = await lock(connection, slug, (LIVE - {"provisioning"}) | {"deleted"}, "deleted")
+    if tenant.status == "deleted":
+        return tenant
     purge_after = datetime.now(UTC) + timedelta(days=days)
     deleted = await registry.transition(connection, tenant, "deleted", purge_after=purge_after)
     await _tell(connection, deleted, Deleted(deleted.id, deleted.slug, purge_after))

@@ -96,7 +96,7 @@ ALLOWED = {
     "active": {"suspend", "delete"},
     "failed": {"delete"},
     "suspended": {"resume", "delete"},
-    "deleted": {"restore"},
+    "deleted": {"restore"},  # and a second deletion, which changes nothing
     "purging": set(),
 }
 
@@ -122,9 +122,25 @@ async def test_an_act_that_the_state_does_not_allow_is_refused_and_changes_nothi
         assert answer.is_success, answer.text
         assert len(await events(owner, "bakery")) == len(told) + 1
     else:
-        problem(answer, 409, "state-conflict")
+        if (act, state) == ("delete", "deleted"):
+            assert answer.status_code == 204
+        else:
+            problem(answer, 409, "state-conflict")
         assert await owner.fetchrow("SELECT * FROM shared.tenants") == unchanged
         assert await events(owner, "bakery") == told
+
+
+async def test_a_second_deletion_is_answered_as_the_first_and_is_none(
+    tenant: Tenant, operator: Operator, owner: asyncpg.Connection
+) -> None:
+    answers, rows = [], []
+    for _ in range(2):
+        answers.append(await operator.does("delete", "bakery", reason="closed"))
+        rows.append(await owner.fetchrow("SELECT * FROM shared.tenants"))
+    assert [(answer.status_code, answer.content) for answer in answers] == [(204, b"")] * 2
+    assert rows[0] == rows[1]
+    assert [kind for kind, _ in await events(owner, "bakery")].count("tenant.deleted") == 1
+    assert await owner.fetchval("SELECT count(*) FROM shared.audit_log WHERE action = 'tenant.delete'") == 1
 
 
 async def test_each_act_writes_its_event_at_the_tenants_next_version(

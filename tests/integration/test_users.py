@@ -167,6 +167,23 @@ async def test_the_last_administrator_stays(api: Client, staffed: Tenant, ann: P
     assert (await api.delete(address, headers=staffed.headers)).status_code == 204
 
 
+async def test_an_administrator_who_cannot_log_in_does_not_stand_in_for_one_who_can(
+    api: Client, staffed: Tenant, ann: Person
+) -> None:
+    me = (await api.get("/auth/me", headers=ann.bearer)).json()["user"]["id"]
+    eve = await hire(api, staffed, "eve@example.com", "ADMIN_MASTER", password=None)
+    user_role = await role_id(api, staffed, "USER")
+    for change in ({"is_active": False}, {"user_role_id": user_role}):
+        answer = await api.patch(f"/users/{me}", headers=ann.headers, json=change)
+        problem(answer, 409, "last-administrator")
+    problem(await api.delete(f"/users/{me}", headers=staffed.headers), 409, "last-administrator")
+    assert (await api.delete(f"/users/{eve}", headers=staffed.headers)).status_code == 204
+    eve = await hire(api, staffed, "eve@example.com", "ADMIN_MASTER", password=None)
+    given = await api.patch(f"/users/{eve}", headers=ann.headers, json={"password": PASSWORD})
+    assert given.status_code == 200
+    assert (await api.delete(f"/users/{me}", headers=staffed.headers)).status_code == 204
+
+
 async def test_of_two_administrators_who_remove_each_other_at_once_one_stays(
     api: Client, staffed: Tenant, owner: asyncpg.Connection
 ) -> None:

@@ -275,3 +275,11 @@ def test_no_pattern_ends_where_a_newline_may_follow() -> None:
 def test_a_host_has_nothing_around_it(text: str) -> None:
     with pytest.raises(InvalidNameError):
         names.host(text)
+
+
+@pytest.mark.parametrize(
+    "word", ["template", "index", "name", "type", "view", "data", "public-house", "select-it"]
+)
+def test_other_key_words_of_sql_are_slugs_as_any(word: str) -> None:
+    assert names.slug(word) == word
+    assert names.slug_from(word) == word
