@@ -186,14 +186,12 @@ async def migrate(
     Raises:
         UnknownTenantError: no tenant has the slug.
         UnknownRevisionError: the lineage has no such revision.
-        WrongStateError: the tenant is neither active nor suspended, has no schema, or is newer than the
-            revision.
+        WrongStateError: the tenant is neither active nor suspended, or is newer than the revision.
     """
     target = lineage.resolve(revision)
     tenant = await lock(connection, slug, MIGRATABLE, "migrated")
-    if tenant.revision is None:
-        raise WrongStateError(f"{tenant.slug} has no schema")
-    if not lineage.knows(tenant.revision) or tenant.revision not in lineage.applied(target):
+    at = tenant.revision  # None: taken back to before the first
+    if at is not None and (not lineage.knows(at) or at not in lineage.applied(target)):
         raise WrongStateError(
             f"{tenant.slug} is at {tenant.revision}, from which no upgrade leads to {target}"
         )

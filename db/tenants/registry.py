@@ -176,7 +176,8 @@ async def touch_behind(
 ) -> list[Tenant]:
     """Lock the tenants that are behind a revision, and move each to its next version.
 
-    Tenants with an open command to migrate to the revision are left out.
+    Tenants with an open command to migrate to the revision are left out. A tenant without a revision was taken
+    back to before the first one.
 
     Args:
         connection: in a transaction.
@@ -188,7 +189,8 @@ async def touch_behind(
         f"""
         WITH behind AS (
           SELECT id FROM shared.tenants t
-          WHERE status = ANY($1::text[]) AND revision = ANY($2::text[]) AND NOT {IS_TO_MIGRATE}
+          WHERE status = ANY($1::text[]) AND (revision IS NULL OR revision = ANY($2::text[]))
+            AND NOT {IS_TO_MIGRATE}
           ORDER BY id FOR NO KEY UPDATE)
         UPDATE shared.tenants SET version = version + 1, updated_at = now()
         WHERE id IN (SELECT id FROM behind)

@@ -57,10 +57,10 @@ class MigrateHandler(Handler[contracts.Migrate]):
         return job.tenant.status in {"pending", "provisioning", "active", "suspended"}
 
     async def prepare(self, connection: Connection, job: Job[contracts.Migrate], /) -> None:
-        if job.tenant.revision is None:
-            return
         target = job.command.revision
-        current = await self._current(connection, job.tenant)
+        current = await self._current(connection, job.tenant) if job.tenant.revision is not None else None
+        if current is None:
+            return  # without data, every revision runs as a script
         if not self._is_behind(current, target) or not self._online.needed(current, target):
             return
         path = self._lineage.path(current, target)
@@ -115,14 +115,16 @@ class MigrateHandler(Handler[contracts.Migrate]):
         )
         await registry.tell(connection, await registry.touch(connection, tenant), event, caused_by=entry.id)
 
-    def _is_behind(self, current: str, target: str) -> bool:
-        """Return whether the schema's revision is older than the target.
+    def _is_behind(self, current: str | None, target: str) -> bool:
+        """Return whether the schema's revision (None: before the first) is older than the target.
 
         Raises:
             NewerReleaseError: this release does not know the target.
         """
         if not self._lineage.knows(target):
             raise NewerReleaseError("UnknownRevisionError", f"revision {target}")
+        if current is None:
+            return True
         # A revision that this release does not know is newer than all revisions that it knows.
         if not self._lineage.knows(current):
             return False
@@ -131,8 +133,13 @@ class MigrateHandler(Handler[contracts.Migrate]):
             raise MigrationError(f"the schema is at {current}, on another branch than {target}")
         return target not in have
 
-    async def _current(self, connection: Connection, tenant: Tenant) -> str:
+    async def _current(self, connection: Connection, tenant: Tenant) -> str | None:
+        """Return the schema's revision, or None if it was taken back to before the first one.
+
+        Raises:
+            MigrationError: the schema has no revision, although the registry has one.
+        """
         found = await current_revision(connection, tenant.schema_name)
-        if found is None:
+        if found is None and tenant.revision is not None:
             raise MigrationError(f"{tenant.schema_name} has none of the revisions of its lineage")
         return found

@@ -100,6 +100,25 @@ async def test_migrate_all_asks_each_tenant_that_is_behind_once(
     assert versions[0]["tenant_version"] < versions[1]["tenant_version"]
 
 
+async def test_a_tenant_before_the_first_revision_is_behind_as_well(
+    api: Client, config: Settings, tenant: Tenant, provisioner: Service
+) -> None:
+    await sign_up(api, "florist")
+    for slug in ("bakery", "florist"):
+        await alembic(config, "-x", "yes=True", "-x", f"tenant={slug}", "downgrade", "base")
+    await provisioner.stop()
+    assert (await printed(config, "migrate", "bakery"))["count"] == 1
+    assert (await printed(config, "migrate", "--all"))["count"] == 1
+    assert (await printed(config, "migrate", "--all"))["count"] == 0
+    await provisioner.start()
+
+    async def at_head() -> bool:
+        return len(await printed(config, "list", "--revision", "head")) == 2
+
+    await eventually(at_head, what="every tenant at head")
+    assert (await api.get("/users", headers=tenant.headers)).status_code == 200
+
+
 async def test_one_tenant_is_asked_to_migrate_by_name(config: Settings, tenant: Tenant) -> None:
     done = await tenants(config, "migrate", "bakery")
     assert (done.code, done.out) == (0, f"1 tenant asked to migrate to {HEAD}\n")
