@@ -12,7 +12,7 @@ from db.control import tokens as control_tokens
 from db.migrations.lineages import lineage
 from db.migrations.run import upgrade_shared
 from db.names import literal, quoted
-from db.server import extensions, hardening, roles, version
+from db.server import extensions, hardening, ownership, repair, roles, version
 from db.server.rights import APP, OWNER
 from db.session import address, locks
 from db.session.connection import EXTENSIONS, Connection
@@ -26,10 +26,19 @@ _PAUSES: Final = (1, 2, 4, 8)
 
 
 class Bootstrapped(msgspec.Struct, frozen=True):
-    """The addresses of the bootstrapped database for the owner and for the API's login."""
+    """The addresses of the bootstrapped database for the owner and for the API's login, and what was mended.
+
+    Args:
+        owner_url: the owner's address.
+        app_url: the address of the API's login.
+        adopted: how many objects were not the owner's.
+        mended: how many tenants lacked their role or its rights.
+    """
 
     owner_url: str
     app_url: str
+    adopted: int = 0
+    mended: int = 0
 
     def __repr__(self) -> str:
         return "Bootstrapped(...)"  # the addresses hold passwords
@@ -45,6 +54,8 @@ async def bootstrap(
 ) -> Bootstrapped:
     """Make the logins, install extensions, harden the database, make a keeper and migrate the shared lineage.
 
+    In a database that was restored from a dump, also make the owner own it, and the tenants' roles again.
+
     Args:
         superuser_url: a superuser's address of the database, which is created if it does not exist.
         owner_password: the new password of ``tenantry_owner``.
@@ -55,6 +66,7 @@ async def bootstrap(
     Raises:
         UnsupportedServerError: PostgreSQL is too old.
         ExtensionError: an extension cannot be installed.
+        ForeignRoleError: roles of tenants are not this installation's.
     """
     settings = settings or Settings()
     await _create_database(superuser_url)
@@ -66,14 +78,14 @@ async def bootstrap(
             await connection.execute(f"SELECT pg_advisory_xact_lock({locks.BOOTSTRAP})")
             await _logins(connection, owner_password, app_password, settings)
             await prepare_database(connection, harden=harden)
+        adopted = await ownership.adopt(connection)
     finally:
         await connection.close()
-    urls = Bootstrapped(
-        owner_url=with_login(superuser_url, OWNER, owner_password),
-        app_url=with_login(superuser_url, APP, app_password),
+    owner_url = with_login(superuser_url, OWNER, owner_password)
+    await migrate_shared(owner_url, settings, regrant=True)
+    return Bootstrapped(
+        owner_url, with_login(superuser_url, APP, app_password), adopted, await _mended(owner_url)
     )
-    await migrate_shared(urls.owner_url, settings, regrant=True)
-    return urls
 
 
 async def prepare_database(connection: Connection, *, harden: bool = True) -> None:
@@ -126,6 +138,14 @@ async def migrate_shared(owner_url: str, settings: Settings, *, regrant: bool = 
                 log.warning("tables of shared are in use; trying again in %d s", pause)
                 await asyncio.sleep(pause)
         return await upgrade_shared(connection, chain, lock_timeout=timeout, regrant=regrant)
+    finally:
+        await connection.close()
+
+
+async def _mended(owner_url: str) -> int:
+    connection = await asyncpg.connect(owner_url)
+    try:
+        return await repair.mend(connection)
     finally:
         await connection.close()
 

@@ -24,6 +24,8 @@ def bootstrap_command(*, rotate: bool, no_harden: bool, operator: str, as_json: 
     Needs SUPERUSER_DATABASE_URL. Passwords are taken from OWNER_DATABASE_URL and DATABASE_URL if they are
     set; otherwise new logins get fresh ones. Fresh passwords and tokens are printed only this once. Safe to
     repeat: existing logins keep their passwords, and a token is minted only if there is none.
+
+    After a dump was restored, also make the tenants' roles and rights again, and the owner own its objects.
     """
     config = shell.configured()
     superuser_url = shell.required(config, "superuser_database_url")
@@ -52,6 +54,10 @@ def bootstrap_command(*, rotate: bool, no_harden: bool, operator: str, as_json: 
             settings=config,
             harden=not no_harden,
         )
+        if urls.adopted:
+            made["OBJECTS_ADOPTED"] = str(urls.adopted)
+        if urls.mended:
+            made["TENANTS_MENDED"] = str(urls.mended)
         if chosen[rights.OWNER] != given[rights.OWNER]:
             made["OWNER_DATABASE_URL"] = urls.owner_url
         if chosen[rights.APP] != given[rights.APP]:

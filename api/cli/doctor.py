@@ -12,7 +12,7 @@ from db.ledger import pause
 from db.migrations.lineage import LineageError, LineageName
 from db.migrations.lineages import lineage, not_idempotent
 from db.migrations.run import current_revision
-from db.server import extensions, hardening, rights, version
+from db.server import extensions, hardening, ownership, repair, rights, version
 from db.session.connection import EXTENSIONS, Connection
 from db.settings import Settings
 
@@ -139,6 +139,41 @@ async def _app(connection: Connection) -> list[Finding]:
         Finding(item.name, f"PUBLIC has {item.detail}", item.allows)
         for item in await hardening.missing(connection)
     ]
+    return found + await _tenants(connection)
+
+
+_READS_TENANTS = """
+SELECT has_schema_privilege(n.oid, 'USAGE') AND has_column_privilege(c.oid, 'slug', 'SELECT')
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = 'shared' AND c.relname = 'tenants'
+"""
+
+
+async def _tenants(connection: Connection) -> list[Finding]:
+    """Return what tenants lack, a finding for each kind, and what is not the owner's."""
+    if not await connection.fetchval(_READS_TENANTS):
+        return []  # findings of their own: the rights in shared, or its revision
+    kinds: dict[str, list[str]] = {}
+    for lack in await repair.lacking(connection):
+        kinds.setdefault(lack.problem, []).append(lack.slug)
+    found = [
+        Finding(
+            "tenants",
+            f"{len(slugs)} with {problem} ({repair.named(slugs)}): run `litestar bootstrap`",
+            "nothing; their requests are answered 503",
+        )
+        for problem, slugs in kinds.items()
+    ]
+    foreign = await ownership.foreign(connection)
+    if foreign:
+        problem = f"{len(foreign)} objects are not {rights.OWNER}'s ({repair.named(foreign)})"
+        found.append(
+            Finding(
+                "ownership",
+                f"{problem}: run `litestar bootstrap`",
+                "others change them, and migrations fail",
+            )
+        )
     return found
 
 

@@ -86,6 +86,30 @@ async def create_schema(connection: Connection, schema: SchemaName) -> None:
     )
 
 
+async def restore(connection: Connection, schema: SchemaName) -> bool:
+    """Make a tenant's role if there is none, and let the API's login set it.
+
+    Args:
+        connection: of the owner, in a transaction.
+        schema: the name of the role and the schema.
+
+    Returns:
+        False if the role is there, but no keeper administers it.
+    """
+    name = quoted(schema_name(schema))
+    exists = await connection.fetchval("SELECT to_regrole($1) IS NOT NULL", name)
+    administrator = await connection.fetchval(_KEEPER_OF, schema) if exists else await keeper(connection)
+    if administrator is None:
+        return False
+    made = "" if exists else f"CREATE ROLE {name} NOLOGIN NOINHERIT;"
+    await connection.execute(
+        f"SET LOCAL ROLE {quoted(administrator)};{made}"
+        f"GRANT {name} TO {quoted(APP)} WITH INHERIT FALSE, SET TRUE;"
+        "SET LOCAL ROLE NONE"
+    )
+    return True
+
+
 async def grant_schema(connection: Connection, schema: SchemaName) -> None:
     """Grant a tenant's role its rights, after each migration.
 

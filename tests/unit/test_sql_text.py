@@ -25,6 +25,7 @@ BUILDS = {
     "db/server/extensions.py": "the schema of extensions, a constant; extensions and roles of the catalog, quoted",
     "db/server/hardening.py": "revokes, from the catalog's own signatures, quoted",
     "db/bootstrap.py": "logins and databases, quoted",
+    "db/server/ownership.py": "owners, by the catalog's own quoted identities",
     "db/server/roles.py": "roles and schemas, quoted",
     "db/server/rights.py": "grants, from constants and quoted names",
     "db/migrations": "rendered migrations, and version tables of checked schemas",

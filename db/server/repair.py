@@ -1,0 +1,91 @@
+"""Tenants that lack their role or its rights, as after a dump was restored: a dump of a database has no roles."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from db.errors import TenantryError
+from db.names import quoted, schema_name
+from db.server import roles
+from db.server.ownership import BATCH
+from db.server.rights import APP
+from db.session.connection import Connection
+
+_NAMED: Final = 3
+"""Most tenants that a message names."""
+
+
+class Lack(msgspec.Struct, frozen=True):
+    """What a tenant lacks, by its slug and schema."""
+
+    slug: str
+    schema: str
+    problem: str
+
+
+class ForeignRoleError(TenantryError):
+    """A tenant's role is none that a keeper of this installation administers."""
+
+
+_LACKING: Final = """
+SELECT t.slug, t.schema_name, CASE
+  WHEN r.oid IS NULL THEN 'no role'
+  WHEN NOT EXISTS (SELECT FROM pg_catalog.pg_auth_members m
+    WHERE m.roleid = r.oid AND m.member = to_regrole($1) AND m.set_option)
+  THEN 'a role that the API''s login may not set'
+  WHEN NOT has_schema_privilege(r.oid, n.oid, 'USAGE') THEN 'a role without USAGE on its schema'
+  WHEN EXISTS (SELECT FROM pg_catalog.pg_class c
+    WHERE c.relnamespace = n.oid AND c.relkind IN ('r', 'p') AND c.relname <> 'alembic_version'
+      AND NOT has_table_privilege(r.oid, c.oid, 'SELECT'))
+  THEN 'a role without rights on its tables' END AS problem
+FROM shared.tenants t
+JOIN pg_catalog.pg_namespace n ON n.nspname = t.schema_name
+LEFT JOIN pg_catalog.pg_roles r ON r.rolname = t.schema_name
+WHERE t.status <> 'purged'
+ORDER BY t.slug
+"""
+
+
+async def lacking(connection: Connection) -> list[Lack]:
+    """Return the tenants with a schema whose role or rights are missing.
+
+    Args:
+        connection: of a login that may read ``shared.tenants``.
+    """
+    rows = await connection.fetch(_LACKING, quoted(APP))
+    return [Lack(row["slug"], row["schema_name"], row["problem"]) for row in rows if row["problem"]]
+
+
+def named(slugs: Sequence[str]) -> str:
+    """Return the first few slugs, and how many more there are."""
+    more = f" and {len(slugs) - _NAMED} more" if len(slugs) > _NAMED else ""
+    return ", ".join(slugs[:_NAMED]) + more
+
+
+async def mend(connection: Connection) -> int:
+    """Make the missing roles, memberships and rights of tenants again; return how many tenants were mended.
+
+    Args:
+        connection: of the owner, not in a transaction.
+
+    Raises:
+        ForeignRoleError: roles are there that no keeper of this installation administers. The others are mended.
+    """
+    found = await lacking(connection)
+    stuck: list[str] = []
+    for start in range(0, len(found), BATCH):
+        async with connection.transaction():
+            for lack in found[start : start + BATCH]:
+                schema = schema_name(lack.schema)
+                if await roles.restore(connection, schema):
+                    await roles.grant_schema(connection, schema)
+                else:
+                    stuck.append(lack.slug)
+    if stuck:
+        raise ForeignRoleError(
+            f"the roles of {named(stuck)} are not of this installation's keepers: somebody made them by hand, or"
+            " they are another installation's. A superuser can drop those that own nothing; then run"
+            " `litestar bootstrap` again"
+        )
+    return len(found)
