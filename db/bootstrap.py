@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from functools import partial
 from typing import Final
 
 import asyncpg
@@ -9,11 +10,12 @@ import msgspec
 
 from db.audit import By
 from db.control import tokens as control_tokens
+from db.errors import TenantryError
 from db.migrations.lineages import lineage
 from db.migrations.run import upgrade_shared
 from db.names import literal, quoted
-from db.server import extensions, hardening, ownership, repair, roles, version
-from db.server.rights import APP, OWNER
+from db.server import contention, extensions, hardening, installation, ownership, repair, roles, version
+from db.server.installation import TENANTRY, Installation
 from db.session import address, locks
 from db.session.connection import EXTENSIONS, Connection
 from db.settings import Settings
@@ -21,8 +23,20 @@ from db.tenants import tokens
 
 log = logging.getLogger(__name__)
 
+_QUIET: Final = """
+SELECT set_config(p.name, p.value, true)
+FROM (VALUES ('log_min_error_statement', 'panic'), ('log_statement', 'none'), ('log_min_duration_statement', '-1'))
+  AS p (name, value)
+WHERE has_parameter_privilege(current_user, p.name, 'SET')
+"""
+"""Keeps statements with passwords out of the server's log until the transaction ends."""
+
 _PAUSES: Final = (1, 2, 4, 8)
 """Seconds between the tries at ``shared`` while somebody uses its tables."""
+
+
+class InstallationError(TenantryError):
+    """The database belongs to another installation."""
 
 
 class Bootstrapped(msgspec.Struct, frozen=True):
@@ -58,43 +72,53 @@ async def bootstrap(
 
     Args:
         superuser_url: a superuser's address of the database, which is created if it does not exist.
-        owner_password: the new password of ``tenantry_owner``.
-        app_password: the new password of ``tenantry_app``.
-        settings: the time-outs of the API's login, and Alembic's configuration file.
+        owner_password: the new password of the owner.
+        app_password: the new password of the API's login.
+        settings: the prefix of the roles, the time-outs of the API's login, and Alembic's configuration file.
         harden: whether to run the hardening; a managed server may refuse it.
 
     Raises:
         UnsupportedServerError: PostgreSQL is too old.
         ExtensionError: an extension cannot be installed.
+        InstallationError: the database is another installation's.
         ForeignRoleError: roles of tenants are not this installation's.
     """
     settings = settings or Settings()
-    await _create_database(superuser_url)
+    ours = Installation(settings.role_prefix)
+    await contention.retried(partial(_create_database, superuser_url))
     connection = await asyncpg.connect(superuser_url)
     try:
         await version.check(connection)
-        async with connection.transaction():
-            # Roles belong to the whole server, so bootstraps must not run at the same time.
-            await connection.execute(f"SELECT pg_advisory_xact_lock({locks.BOOTSTRAP})")
-            await _logins(connection, owner_password, app_password, settings)
-            await prepare_database(connection, harden=harden)
-        adopted = await ownership.adopt(connection)
+        await _check_installation(connection, ours)
+
+        async def prepare() -> None:
+            async with connection.transaction():
+                await connection.execute(f"SELECT pg_advisory_xact_lock({locks.BOOTSTRAP})")
+                await _logins(connection, ours, owner_password, app_password, settings)
+                await prepare_database(connection, ours, harden=harden)
+
+        # The lock is the database's and roles are the cluster's: another database's bootstrap may be at them.
+        await contention.retried(prepare)
+        adopted = await ownership.adopt(connection, ours.owner)
     finally:
         await connection.close()
-    owner_url = with_login(superuser_url, OWNER, owner_password)
+    owner_url = with_login(superuser_url, ours.owner, owner_password)
     await migrate_shared(owner_url, settings, regrant=True)
     return Bootstrapped(
-        owner_url, with_login(superuser_url, APP, app_password), adopted, await _mended(owner_url)
+        owner_url, with_login(superuser_url, ours.app, app_password), adopted, await _mended(owner_url)
     )
 
 
-async def prepare_database(connection: Connection, *, harden: bool = True) -> None:
+async def prepare_database(
+    connection: Connection, ours: Installation = TENANTRY, *, harden: bool = True
+) -> None:
     """Grant the logins their rights on the connection's database, install its extensions, and harden it.
 
     Each database needs this once, because a clone does not get the rights on the original.
 
     Args:
         connection: of a superuser.
+        ours: whose logins get the rights.
         harden: whether to run the hardening.
 
     Raises:
@@ -103,12 +127,12 @@ async def prepare_database(connection: Connection, *, harden: bool = True) -> No
     database = quoted(await connection.fetchval("SELECT current_database()"))
     await connection.execute(
         f"REVOKE ALL ON DATABASE {database} FROM PUBLIC;"
-        f"GRANT CONNECT, CREATE ON DATABASE {database} TO {quoted(OWNER)};"
-        f"GRANT CONNECT ON DATABASE {database} TO {quoted(APP)}"
+        f"GRANT CONNECT, CREATE ON DATABASE {database} TO {quoted(ours.owner)};"
+        f"GRANT CONNECT ON DATABASE {database} TO {quoted(ours.app)}"
     )
-    await extensions.prepare(connection, extensions.WANTED)
+    await extensions.prepare(connection, extensions.WANTED, ours.owner)
     if harden:
-        await hardening.harden(connection)
+        await hardening.harden(connection, ours)
 
 
 async def migrate_shared(owner_url: str, settings: Settings, *, regrant: bool = False) -> str:
@@ -129,7 +153,8 @@ async def migrate_shared(owner_url: str, settings: Settings, *, regrant: bool = 
         await version.check(connection)
         async with connection.transaction():
             await roles.keeper(connection)
-            await extensions.prepare(connection, extensions.WANTED)
+            owner = (await installation.of(connection)).owner
+            await extensions.prepare(connection, extensions.WANTED, owner)
         chain, timeout = lineage("shared", settings.alembic_config), settings.migration_lock_timeout
         for pause in _PAUSES:
             try:
@@ -193,18 +218,36 @@ async def _create_database(superuser_url: str) -> None:
         await connection.close()
 
 
-async def _logins(connection: Connection, owner_password: str, app_password: str, settings: Settings) -> None:
-    for role in (OWNER, APP):
+async def _check_installation(connection: Connection, ours: Installation) -> None:
+    """Check that the database is not another installation's, whose objects would change hands.
+
+    Raises:
+        InstallationError: it is.
+    """
+    owner = await connection.fetchval(
+        "SELECT nspowner::regrole::text FROM pg_catalog.pg_namespace WHERE nspname = 'shared'"
+    )
+    if owner is not None and owner != ours.owner and owner.endswith("_owner"):
+        raise InstallationError(
+            f"this database is {owner}'s: set ROLE_PREFIX={owner.removesuffix('_owner')}, or use another database"
+        )
+
+
+async def _logins(
+    connection: Connection, ours: Installation, owner_password: str, app_password: str, settings: Settings
+) -> None:
+    for role in (ours.owner, ours.app):
         if not await connection.fetchval("SELECT true FROM pg_roles WHERE rolname = $1", role):
             await connection.execute(f"CREATE ROLE {quoted(role)}")
+    await connection.execute(_QUIET)
     # The owner needs CREATEROLE only to add keepers. NOINHERIT keeps tenants' rights from the API's login.
     await connection.execute(
-        f"ALTER ROLE {quoted(OWNER)} LOGIN INHERIT CREATEROLE NOSUPERUSER NOCREATEDB NOREPLICATION"
+        f"ALTER ROLE {quoted(ours.owner)} LOGIN INHERIT CREATEROLE NOSUPERUSER NOCREATEDB NOREPLICATION"
         f" NOBYPASSRLS PASSWORD {literal(owner_password)};"
-        f"ALTER ROLE {quoted(APP)} LOGIN NOINHERIT NOCREATEROLE NOSUPERUSER NOCREATEDB NOREPLICATION"
+        f"ALTER ROLE {quoted(ours.app)} LOGIN NOINHERIT NOCREATEROLE NOSUPERUSER NOCREATEDB NOREPLICATION"
         f" NOBYPASSRLS PASSWORD {literal(app_password)}"
     )
-    await connection.execute(hardening.login_settings({"search_path": EXTENSIONS}, OWNER))
+    await connection.execute(hardening.login_settings({"search_path": EXTENSIONS}, ours.owner))
     await connection.execute(
         hardening.login_settings(
             {
@@ -213,7 +256,7 @@ async def _logins(connection: Connection, owner_password: str, app_password: str
                 "lock_timeout": _milliseconds(settings.lock_timeout),
                 "idle_in_transaction_session_timeout": _milliseconds(settings.idle_in_transaction_timeout),
             },
-            APP,
+            ours.app,
         )
     )
 

@@ -33,6 +33,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     superuser_database_url: Annotated[
         str | None, Meta(description="A superuser, for `litestar bootstrap` only.")
     ] = None
+    role_prefix: Annotated[
+        str,
+        Meta(
+            pattern=r"\A(?!pg(_|\Z))[a-z][a-z0-9_]{0,30}\Z",
+            description="Beginning of the roles' names for `litestar bootstrap`; one an installation of a cluster.",
+        ),
+    ] = "tenantry"
     amqp_url: Annotated[
         str | None, Meta(description="RabbitMQ, as `amqp://...`; unset: commands are delivered in process.")
     ] = None

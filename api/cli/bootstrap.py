@@ -7,7 +7,7 @@ import click
 
 from api.cli import shell
 from db import bootstrap as bootstrapping
-from db.server import rights
+from db.server.installation import Installation
 from db.session import address
 
 
@@ -29,28 +29,29 @@ def bootstrap_command(*, rotate: bool, no_harden: bool, operator: str, as_json: 
     """
     config = shell.configured()
     superuser_url = shell.required(config, "superuser_database_url")
+    ours = Installation(config.role_prefix)
     given = {
-        rights.OWNER: _password(config.owner_database_url, rights.OWNER),
-        rights.APP: _password(config.database_url, rights.APP),
+        ours.owner: _password(config.owner_database_url, ours.owner),
+        ours.app: _password(config.database_url, ours.app),
     }
 
     async def work() -> dict[str, str]:
         address.database(superuser_url)  # an address without one is told before anything else
         made: dict[str, str] = {}
-        existing = await _existing(superuser_url)
+        existing = await _existing(superuser_url, list(given))
         chosen: dict[str, str | None] = {}
         for role, password in given.items():
             fresh = rotate or (password is None and role not in existing)
             chosen[role] = secrets.token_urlsafe(32) if fresh else password
-        owner_password = chosen[rights.OWNER]
+        owner_password = chosen[ours.owner]
         if owner_password is None:
-            raise click.UsageError("tenantry_owner exists: set OWNER_DATABASE_URL, or --rotate its password")
-        if chosen[rights.APP] is None:
-            raise click.UsageError("tenantry_app exists: set DATABASE_URL, or --rotate its password")
+            raise click.UsageError(f"{ours.owner} exists: set OWNER_DATABASE_URL, or --rotate its password")
+        if chosen[ours.app] is None:
+            raise click.UsageError(f"{ours.app} exists: set DATABASE_URL, or --rotate its password")
         urls = await bootstrapping.bootstrap(
             superuser_url,
             owner_password=owner_password,
-            app_password=str(chosen[rights.APP]),
+            app_password=str(chosen[ours.app]),
             settings=config,
             harden=not no_harden,
         )
@@ -58,9 +59,9 @@ def bootstrap_command(*, rotate: bool, no_harden: bool, operator: str, as_json: 
             made["OBJECTS_ADOPTED"] = str(urls.adopted)
         if urls.mended:
             made["TENANTS_MENDED"] = str(urls.mended)
-        if chosen[rights.OWNER] != given[rights.OWNER]:
+        if chosen[ours.owner] != given[ours.owner]:
             made["OWNER_DATABASE_URL"] = urls.owner_url
-        if chosen[rights.APP] != given[rights.APP]:
+        if chosen[ours.app] != given[ours.app]:
             made["DATABASE_URL"] = urls.app_url
         if not await bootstrapping.has_operator(urls.owner_url):
             made["OPERATOR_TOKEN"] = await bootstrapping.mint_operator(urls.owner_url, operator, shell.by())
@@ -78,12 +79,10 @@ def _password(url: str | None, role: str) -> str | None:
     return password if user == role else None
 
 
-async def _existing(superuser_url: str) -> set[str]:
+async def _existing(superuser_url: str, roles: list[str]) -> set[str]:
     connection = await asyncpg.connect(address.with_database(superuser_url, "postgres"))
     try:
-        rows = await connection.fetch(
-            "SELECT rolname FROM pg_roles WHERE rolname = ANY($1::text[])", [rights.OWNER, rights.APP]
-        )
+        rows = await connection.fetch("SELECT rolname FROM pg_roles WHERE rolname = ANY($1::text[])", roles)
         return {row["rolname"] for row in rows}
     finally:
         await connection.close()

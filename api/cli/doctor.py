@@ -12,7 +12,7 @@ from db.ledger import pause
 from db.migrations.lineage import LineageError, LineageName
 from db.migrations.lineages import lineage, not_idempotent
 from db.migrations.run import current_revision
-from db.server import extensions, hardening, ownership, repair, rights, version
+from db.server import extensions, hardening, installation, ownership, repair, rights, version
 from db.session.connection import EXTENSIONS, Connection
 from db.settings import Settings
 
@@ -164,9 +164,18 @@ async def _tenants(connection: Connection) -> list[Finding]:
         )
         for problem, slugs in kinds.items()
     ]
-    foreign = await ownership.foreign(connection)
+    found += [
+        Finding(
+            "tenants",
+            f"{name} reaches {len(slugs)} ({repair.named(slugs)}), and is not of this installation",
+            "whoever has that role reads and changes their rows",
+        )
+        for name, slugs in (await repair.reaching(connection)).items()
+    ]
+    owner = (await installation.of(connection)).owner
+    foreign = await ownership.foreign(connection, owner)
     if foreign:
-        problem = f"{len(foreign)} objects are not {rights.OWNER}'s ({repair.named(foreign)})"
+        problem = f"{len(foreign)} objects are not {owner}'s ({repair.named(foreign)})"
         found.append(
             Finding(
                 "ownership",

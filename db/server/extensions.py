@@ -15,7 +15,7 @@ import msgspec
 from db import domain
 from db.errors import TenantryError
 from db.names import quoted
-from db.server.rights import OWNER
+from db.server import installation
 from db.session import locks
 from db.session.connection import EXTENSIONS, Connection
 
@@ -69,7 +69,7 @@ JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = ANY($
 """
 
 
-async def prepare(connection: Connection, wanted: Sequence[str]) -> None:
+async def prepare(connection: Connection, wanted: Sequence[str], owner: str) -> None:
     """Make the schema and install the extensions that are missing. Safe to repeat.
 
     A superuser also takes from others what they may create there. The owner can install the extensions that
@@ -78,21 +78,22 @@ async def prepare(connection: Connection, wanted: Sequence[str]) -> None:
     Args:
         connection: of a superuser or the owner, in a transaction.
         wanted: the names of the extensions.
+        owner: the login that owns the schema.
 
     Raises:
         ExtensionError: an extension cannot be installed.
     """
     missing = await _missing(connection, wanted)
-    row = await connection.fetchrow(_SCHEMA, EXTENSIONS, OWNER)
+    row = await connection.fetchrow(_SCHEMA, EXTENSIONS, owner)
     as_it_should_be = row is not None and row["owned"] and row["open"] and not missing
     if as_it_should_be and not await connection.fetch(_CREATORS, EXTENSIONS):
         return
     # Two provisioners may start at once.
     await connection.execute(f"SELECT pg_advisory_xact_lock({locks.BOOTSTRAP})")
     if await connection.fetchval("SELECT to_regnamespace($1)", EXTENSIONS) is None:
-        await connection.execute(f"CREATE SCHEMA {EXTENSIONS} AUTHORIZATION {OWNER}")
+        await connection.execute(f"CREATE SCHEMA {EXTENSIONS} AUTHORIZATION {quoted(owner)}")
     if await connection.fetchval("SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user"):
-        await connection.execute(f"ALTER SCHEMA {EXTENSIONS} OWNER TO {OWNER}")
+        await connection.execute(f"ALTER SCHEMA {EXTENSIONS} OWNER TO {quoted(owner)}")
     for creator in await connection.fetch(_CREATORS, EXTENSIONS):
         await connection.execute(f"REVOKE CREATE ON SCHEMA {EXTENSIONS} FROM {creator['name']} CASCADE")
     await connection.execute(f"GRANT USAGE ON SCHEMA {EXTENSIONS} TO PUBLIC")
@@ -108,7 +109,7 @@ async def check(connection: Connection, wanted: Sequence[str]) -> list[Flaw]:
         wanted: the names of the extensions.
     """
     again = "run `litestar bootstrap` again"
-    row = await connection.fetchrow(_SCHEMA, EXTENSIONS, OWNER)
+    row = await connection.fetchrow(_SCHEMA, EXTENSIONS, (await installation.of(connection)).owner)
     if row is None:
         return [Flaw(f"there is no schema {EXTENSIONS}: {again}", "nothing; extensions cannot be used")]
     found = []

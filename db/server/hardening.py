@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from db.names import literal, quoted
-from db.server.rights import APP, OWNER
+from db.server.installation import TENANTRY, Installation
 from db.session.connection import Connection
 
 
@@ -114,11 +114,12 @@ LANGUAGES: Final = "trusted languages"
 LANGUAGES_ALLOWS: Final = "DO blocks and functions of one's own, and so statements built at run time"
 
 
-async def harden(connection: Connection) -> None:
+async def harden(connection: Connection, installation: Installation = TENANTRY) -> None:
     """Revoke from PUBLIC all that this module lists, in the connection's database. Safe to repeat.
 
     Args:
         connection: of a superuser.
+        installation: whose logins keep what they need.
 
     Raises:
         asyncpg.InsufficientPrivilegeError: the login is not a superuser, as on most managed servers.
@@ -127,19 +128,19 @@ async def harden(connection: Connection) -> None:
     for item in FUNCTIONS:
         for row in await connection.fetch(_FUNCTIONS, item.functions):
             script.append(f"REVOKE ALL ON FUNCTION {row['signature']} FROM PUBLIC")
-            for role, needed in ((APP, item.app), (OWNER, item.owner)):
+            for role, needed in ((installation.app, item.app), (installation.owner, item.owner)):
                 verb, to = ("GRANT", "TO") if needed else ("REVOKE", "FROM")
                 script.append(f"{verb} EXECUTE ON FUNCTION {row['signature']} {to} {quoted(role)}")
     database = quoted(await connection.fetchval("SELECT current_database()"))
     script += [
         f"REVOKE TEMPORARY ON DATABASE {database} FROM PUBLIC",
-        f"REVOKE TEMPORARY ON DATABASE {database} FROM {quoted(APP)}",
+        f"REVOKE TEMPORARY ON DATABASE {database} FROM {quoted(installation.app)}",
         "REVOKE ALL ON SCHEMA public FROM PUBLIC",
     ]
     for row in await connection.fetch("SELECT lanname FROM pg_catalog.pg_language WHERE lanpltrusted"):
         language = quoted(row["lanname"])
         script.append(f"REVOKE ALL ON LANGUAGE {language} FROM PUBLIC")
-        script.append(f"GRANT USAGE ON LANGUAGE {language} TO {quoted(OWNER)}")
+        script.append(f"GRANT USAGE ON LANGUAGE {language} TO {quoted(installation.owner)}")
     await connection.execute(";\n".join(script))
 
 

@@ -6,7 +6,6 @@ Restored where the owner was not yet there, or by ``--no-owner``, they are the s
 from typing import Final
 
 from db.names import quoted
-from db.server.rights import OWNER
 from db.session.connection import Connection
 
 BATCH: Final = 20
@@ -47,23 +46,25 @@ WHERE o.owner IS DISTINCT FROM to_regrole($1) AND NOT EXISTS (
 """
 
 
-async def foreign(connection: Connection) -> list[str]:
+async def foreign(connection: Connection, owner: str) -> list[str]:
     """Return the objects that are not the owner's, such as ``table shared.tenants``.
 
     Args:
         connection: of a login that may read ``shared.tenants``.
+        owner: the login that should own everything.
     """
     schemas = [row["nspname"] for row in await connection.fetch(SCHEMAS)]
     return [
-        f"{row['type']} {row['identity']}" for row in await connection.fetch(_FOREIGN, quoted(OWNER), schemas)
+        f"{row['type']} {row['identity']}" for row in await connection.fetch(_FOREIGN, quoted(owner), schemas)
     ]
 
 
-async def adopt(connection: Connection) -> int:
+async def adopt(connection: Connection, owner: str) -> int:
     """Make the owner own what is in ``shared`` and in the tenants' schemas; return how many objects changed hands.
 
     Args:
         connection: of a superuser, not in a transaction.
+        owner: the login that shall own everything.
     """
     if not await connection.fetchval("SELECT to_regclass('shared.tenants') IS NOT NULL"):
         return 0
@@ -71,8 +72,8 @@ async def adopt(connection: Connection) -> int:
     changed = 0
     for start in range(0, len(schemas), BATCH):
         async with connection.transaction():
-            rows = await connection.fetch(_FOREIGN, quoted(OWNER), schemas[start : start + BATCH])
+            rows = await connection.fetch(_FOREIGN, quoted(owner), schemas[start : start + BATCH])
             for row in rows:
-                await connection.execute(f"ALTER {row['type']} {row['identity']} OWNER TO {quoted(OWNER)}")
+                await connection.execute(f"ALTER {row['type']} {row['identity']} OWNER TO {quoted(owner)}")
         changed += len(rows)
     return changed

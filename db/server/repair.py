@@ -1,15 +1,15 @@
 """Tenants that lack their role or its rights, as after a dump was restored: a dump of a database has no roles."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 import msgspec
 
 from db.errors import TenantryError
 from db.names import quoted, schema_name
-from db.server import roles
+from db.server import contention, installation, roles
 from db.server.ownership import BATCH
-from db.server.rights import APP
 from db.session.connection import Connection
 
 _NAMED: Final = 3
@@ -53,7 +53,7 @@ async def lacking(connection: Connection) -> list[Lack]:
     Args:
         connection: of a login that may read ``shared.tenants``.
     """
-    rows = await connection.fetch(_LACKING, quoted(APP))
+    rows = await connection.fetch(_LACKING, quoted((await installation.of(connection)).app))
     return [Lack(row["slug"], row["schema_name"], row["problem"]) for row in rows if row["problem"]]
 
 
@@ -75,13 +75,8 @@ async def mend(connection: Connection) -> int:
     found = await lacking(connection)
     stuck: list[str] = []
     for start in range(0, len(found), BATCH):
-        async with connection.transaction():
-            for lack in found[start : start + BATCH]:
-                schema = schema_name(lack.schema)
-                if await roles.restore(connection, schema):
-                    await roles.grant_schema(connection, schema)
-                else:
-                    stuck.append(lack.slug)
+        batch = found[start : start + BATCH]
+        stuck += await contention.retried(partial(_mend, connection, batch))
     if stuck:
         raise ForeignRoleError(
             f"the roles of {named(stuck)} are not of this installation's keepers: somebody made them by hand, or"
@@ -89,3 +84,44 @@ async def mend(connection: Connection) -> int:
             " `litestar bootstrap` again"
         )
     return len(found)
+
+
+async def _mend(connection: Connection, batch: Sequence[Lack]) -> list[str]:
+    """Mend some tenants in one transaction; return the slugs of those whose roles are not ours."""
+    stuck = []
+    async with connection.transaction():
+        for lack in batch:
+            schema = schema_name(lack.schema)
+            if await roles.restore(connection, schema):
+                await roles.grant_schema(connection, schema)
+            else:
+                stuck.append(lack.slug)
+    return stuck
+
+
+_REACHING: Final = """
+WITH held AS (
+  SELECT t.slug, r.oid AS role, n.oid AS schema FROM shared.tenants t
+  JOIN pg_catalog.pg_namespace n ON n.nspname = t.schema_name
+  JOIN pg_catalog.pg_roles r ON r.rolname = t.schema_name
+  WHERE t.status <> 'purged'),
+reaching AS (
+  SELECT h.slug, m.member AS who FROM held h JOIN pg_catalog.pg_auth_members m ON m.roleid = h.role
+  JOIN pg_catalog.pg_roles k ON k.oid = m.member
+  WHERE NOT (m.admin_option AND k.rolname ~ $2)
+  UNION SELECT h.slug, a.grantee FROM held h JOIN pg_catalog.pg_namespace n ON n.oid = h.schema
+  CROSS JOIN aclexplode(n.nspacl) a WHERE a.grantee NOT IN (n.nspowner, h.role))
+SELECT CASE who WHEN 0 THEN 'PUBLIC' ELSE who::regrole::text END AS name, array_agg(slug ORDER BY slug) AS slugs
+FROM reaching WHERE who <> coalesce(to_regrole($1)::oid, 0) GROUP BY who ORDER BY 1
+"""
+
+
+async def reaching(connection: Connection) -> dict[str, list[str]]:
+    """Return the roles that are not this installation's and reach its tenants, with the tenants' slugs.
+
+    Args:
+        connection: of a login that may read ``shared.tenants``.
+    """
+    ours = await installation.of(connection)
+    rows = await connection.fetch(_REACHING, quoted(ours.app), ours.keepers)
+    return {row["name"]: row["slugs"] for row in rows}

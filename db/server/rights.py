@@ -5,10 +5,8 @@ from typing import Final
 import msgspec
 
 from db.names import quoted
+from db.server import installation
 from db.session.connection import Connection
-
-APP: Final = "tenantry_app"
-OWNER: Final = "tenantry_owner"
 
 ALL: Final = "*"
 """All columns of the table, including those that later revisions add."""
@@ -137,7 +135,7 @@ async def grant_shared(connection: Connection) -> None:
             " AND c.relkind IN ('r', 'p')"
         )
     }
-    app = quoted(APP)
+    app = quoted((await installation.of(connection)).app)
     script = [
         f"REVOKE ALL ON SCHEMA shared FROM {app}, PUBLIC",
         f"REVOKE ALL ON ALL TABLES IN SCHEMA shared FROM {app}, PUBLIC",

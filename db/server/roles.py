@@ -4,10 +4,12 @@ Keepers create the tenants' roles. PostgreSQL 16 and later compute all membershi
 each GRANT of a role that it administers, so with one creator the cost would grow with the number of tenants.
 """
 
+from functools import partial
 from typing import Final
 
 from db.names import SchemaName, quoted, schema_name
-from db.server.rights import APP, OWNER
+from db.server import contention, installation
+from db.server.installation import Installation
 from db.session import locks
 from db.session.connection import Connection, migration_path
 
@@ -15,11 +17,20 @@ KEEPER_CAPACITY: Final = 500
 """Most tenants' roles that one keeper administers."""
 
 _LOAD = """
-SELECT k.rolname AS keeper, count(m.roleid) AS roles
+SELECT k.rolname AS keeper,
+  (SELECT count(*) FROM pg_catalog.pg_auth_members m WHERE m.member = k.oid AND m.admin_option) AS roles
 FROM pg_catalog.pg_roles k
-LEFT JOIN pg_catalog.pg_auth_members m ON m.member = k.oid AND m.admin_option
-WHERE k.rolname ~ '^tenantry_keeper_[0-9]{2,}$'
-GROUP BY k.rolname ORDER BY k.rolname
+WHERE k.rolname ~ $1 AND EXISTS (
+  SELECT FROM pg_catalog.pg_auth_members o
+  WHERE o.roleid = k.oid AND o.member = to_regrole($2) GROUP BY o.roleid
+  HAVING bool_or(o.admin_option) AND bool_or(o.set_option))
+ORDER BY k.rolname
+"""
+"""Keepers that the owner does not administer are another's, whatever their names."""
+
+_NEXT = """
+SELECT 1 + coalesce(max(substring(rolname FROM '[0-9]+$')::numeric), -1)
+FROM pg_catalog.pg_roles WHERE rolname ~ $1
 """
 
 _KEEPER_OF = """
@@ -27,7 +38,8 @@ SELECT k.rolname
 FROM pg_catalog.pg_auth_members m
 JOIN pg_catalog.pg_roles t ON t.oid = m.roleid
 JOIN pg_catalog.pg_roles k ON k.oid = m.member
-WHERE t.rolname = $1 AND m.admin_option AND k.rolname ~ '^tenantry_keeper_[0-9]{2,}$'
+JOIN pg_catalog.pg_auth_members o ON o.roleid = k.oid AND o.member = to_regrole($3) AND o.set_option
+WHERE t.rolname = $1 AND m.admin_option AND k.rolname ~ $2
 """
 
 
@@ -47,26 +59,48 @@ async def keeper(connection: Connection) -> str:
     Args:
         connection: of the owner, in a transaction.
     """
-    found = await _with_room(connection)
+    return await _keeper(connection, await installation.of(connection))
+
+
+async def _keeper(connection: Connection, ours: Installation) -> str:
+    found = await _with_room(connection, ours)
     if found:
         return found
     await connection.execute(f"SELECT pg_advisory_xact_lock({locks.KEEPERS})")
-    found = await _with_room(connection)  # another session may have added one before it released the lock
-    if found:
-        return found
-    name = f"tenantry_keeper_{len(await connection.fetch(_LOAD)):02d}"
-    await connection.execute(
-        f"CREATE ROLE {quoted(name)} NOLOGIN NOINHERIT CREATEROLE;"
-        f"GRANT {quoted(name)} TO {quoted(OWNER)} WITH INHERIT FALSE, SET TRUE"
-    )
+    return await contention.retried(partial(_add_keeper, connection, ours))
+
+
+async def _add_keeper(connection: Connection, ours: Installation) -> str:
+    """Add a keeper within a savepoint, so that it can be tried again where another database's session did so too."""
+    async with connection.transaction():
+        found = await _with_room(connection, ours)  # another session may have added one meanwhile
+        if found:
+            return found
+        name = ours.keeper(int(await connection.fetchval(_NEXT, ours.keepers)))
+        await connection.execute(
+            f"CREATE ROLE {quoted(name)} NOLOGIN NOINHERIT CREATEROLE;"
+            f"GRANT {quoted(name)} TO {quoted(ours.owner)} WITH INHERIT FALSE, SET TRUE"
+        )
     return name
 
 
-async def _with_room(connection: Connection) -> str | None:
-    for row in await connection.fetch(_LOAD):
+async def _with_room(connection: Connection, ours: Installation) -> str | None:
+    for row in await connection.fetch(_LOAD, ours.keepers, quoted(ours.owner)):
         if row["roles"] < KEEPER_CAPACITY:
             return str(row["keeper"])
     return None
+
+
+async def keeper_of(connection: Connection, schema: SchemaName) -> str | None:
+    """Return the keeper of this installation that administers a tenant's role, or None.
+
+    Args:
+        connection: of the owner.
+        schema: the name of the role.
+    """
+    ours = await installation.of(connection)
+    found = await connection.fetchval(_KEEPER_OF, schema, ours.keepers, quoted(ours.owner))
+    return None if found is None else str(found)
 
 
 async def create_schema(connection: Connection, schema: SchemaName) -> None:
@@ -77,10 +111,11 @@ async def create_schema(connection: Connection, schema: SchemaName) -> None:
         schema: the name of the role and the schema.
     """
     name = quoted(schema_name(schema))
+    ours = await installation.of(connection)
     await connection.execute(
-        f"SET LOCAL ROLE {quoted(await keeper(connection))};"
+        f"SET LOCAL ROLE {quoted(await _keeper(connection, ours))};"
         f"CREATE ROLE {name} NOLOGIN NOINHERIT;"
-        f"GRANT {name} TO {quoted(APP)} WITH INHERIT FALSE, SET TRUE;"
+        f"GRANT {name} TO {quoted(ours.app)} WITH INHERIT FALSE, SET TRUE;"
         "SET LOCAL ROLE NONE;"
         f"CREATE SCHEMA {name}"
     )
@@ -97,14 +132,15 @@ async def restore(connection: Connection, schema: SchemaName) -> bool:
         False if the role is there, but no keeper administers it.
     """
     name = quoted(schema_name(schema))
+    ours = await installation.of(connection)
     exists = await connection.fetchval("SELECT to_regrole($1) IS NOT NULL", name)
-    administrator = await connection.fetchval(_KEEPER_OF, schema) if exists else await keeper(connection)
+    administrator = await keeper_of(connection, schema) if exists else await _keeper(connection, ours)
     if administrator is None:
         return False
     made = "" if exists else f"CREATE ROLE {name} NOLOGIN NOINHERIT;"
     await connection.execute(
         f"SET LOCAL ROLE {quoted(administrator)};{made}"
-        f"GRANT {name} TO {quoted(APP)} WITH INHERIT FALSE, SET TRUE;"
+        f"GRANT {name} TO {quoted(ours.app)} WITH INHERIT FALSE, SET TRUE;"
         "SET LOCAL ROLE NONE"
     )
     return True
@@ -152,7 +188,7 @@ async def drop_schema(connection: Connection, schema: SchemaName) -> None:
     """
     name = quoted(schema_name(schema))
     await connection.execute(f"DROP SCHEMA IF EXISTS {name} CASCADE")
-    administrator = await connection.fetchval(_KEEPER_OF, schema)
+    administrator = await keeper_of(connection, schema)
     if administrator:
         await connection.execute(
             f"SET LOCAL ROLE {quoted(administrator)};DROP ROLE {name};SET LOCAL ROLE NONE"

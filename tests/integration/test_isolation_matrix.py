@@ -8,6 +8,7 @@ import asyncpg
 
 from db.models.base import Base
 from db.server import rights
+from db.server.installation import TENANTRY
 from tests.isolation import DENIED, Resident, sqlstate, undone
 
 ON_TABLE = {
@@ -116,7 +117,7 @@ async def test_a_tenant_cannot_pass_its_rights_on(
     await session.execute(f"GRANT USAGE ON SCHEMA {own.schema} TO {other.schema}, PUBLIC")
     await session.execute(f"GRANT SELECT ON {users} TO {other.schema}, PUBLIC")
     assert await session.fetchval(granted, own.schema, own.schema, users) is True
-    for grantee in (other.schema, "public", rights.APP):
+    for grantee in (other.schema, "public", TENANTRY.app):
         assert await session.fetchval(granted, grantee, own.schema, users) is False
     assert await sqlstate(session, f"GRANT {own.schema} TO {other.schema}") == DENIED
 
@@ -183,7 +184,7 @@ async def test_the_logins_rights_on_shared_are_exactly_those_spelled_out(owner: 
                 expected.add((table, column, privilege))
             if await owner.fetchval(
                 "SELECT has_column_privilege($1, to_regclass($2), $3, $4)",
-                rights.APP,
+                TENANTRY.app,
                 f"shared.{table}",
                 column,
                 privilege,
@@ -194,7 +195,7 @@ async def test_the_logins_rights_on_shared_are_exactly_those_spelled_out(owner: 
                 expected.add((table, "*", privilege))
             if await owner.fetchval(
                 "SELECT has_table_privilege($1, to_regclass($2), $3)",
-                rights.APP,
+                TENANTRY.app,
                 f"shared.{table}",
                 privilege,
             ):

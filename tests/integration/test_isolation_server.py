@@ -5,20 +5,21 @@ import asyncio
 import asyncpg
 import pytest
 
-from db.server import rights, roles
+from db.server import roles
+from db.server.installation import TENANTRY
 from db.settings import Settings
 from tests.isolation import DENIED, Resident, settle, sqlstate
 from tests.support import one
 
 
 async def test_the_login_owns_nothing_and_has_no_attribute(owner: asyncpg.Connection) -> None:
-    role = await one(owner, "SELECT * FROM pg_catalog.pg_roles WHERE rolname = $1", rights.APP)
+    role = await one(owner, "SELECT * FROM pg_catalog.pg_roles WHERE rolname = $1", TENANTRY.app)
     assert role["rolcanlogin"]
     for attribute in ("rolsuper", "rolinherit", "rolcreaterole", "rolcreatedb", "rolbypassrls"):
         assert not role[attribute]
     owned = await owner.fetchval(
         "SELECT count(*) FROM pg_catalog.pg_shdepend WHERE deptype = 'o' AND refobjid = $1::regrole",
-        rights.APP,
+        TENANTRY.app,
     )
     assert owned == 0
 
@@ -37,7 +38,7 @@ async def test_tenant_roles_have_no_attribute_no_member_but_the_login_and_no_mem
             """,
             resident.schema,
         )
-        assert [tuple(row.values()) for row in members] == [(rights.APP, False, True, False)]
+        assert [tuple(row.values()) for row in members] == [(TENANTRY.app, False, True, False)]
         memberships = await owner.fetchval(
             "SELECT count(*) FROM pg_catalog.pg_auth_members WHERE member = $1::regrole", resident.schema
         )
@@ -128,7 +129,7 @@ async def test_a_full_keeper_is_followed_by_another_and_each_drops_its_own(
 ) -> None:
     monkeypatch.setattr(roles, "KEEPER_CAPACITY", 1)
     first, second = await settle(owner, config, ["first", "second"])
-    keepers = [await owner.fetchval(roles._KEEPER_OF, resident.schema) for resident in (first, second)]
+    keepers = [await roles.keeper_of(owner, resident.schema) for resident in (first, second)]
     assert all(keepers)
     assert len(set(keepers)) == 2
     for resident in (first, second):

@@ -12,6 +12,7 @@ from api.cli.doctor import examine
 from db import bootstrap
 from db.local.servers.postgres import PostgresServer, binaries
 from db.server import ownership, repair
+from db.server.installation import TENANTRY
 from db.settings import Settings
 from tests import leaks
 from tests.isolation import Resident, settle
@@ -85,7 +86,7 @@ async def is_served(config: Settings, residents: list[Resident]) -> None:
 async def foreign(url: str) -> list[str]:
     connection = await asyncpg.connect(url)
     try:
-        return await ownership.foreign(connection)
+        return await ownership.foreign(connection, TENANTRY.owner)
     finally:
         await connection.close()
 
