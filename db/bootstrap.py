@@ -78,7 +78,7 @@ async def bootstrap(
         harden: whether to run the hardening; a managed server may refuse it.
 
     Raises:
-        UnsupportedServerError: PostgreSQL is too old.
+        UnsupportedServerError: PostgreSQL is too old, or the database is not in UTF8.
         ExtensionError: an extension cannot be installed.
         InstallationError: the database is another installation's.
         ForeignRoleError: roles of tenants are not this installation's.
@@ -89,6 +89,7 @@ async def bootstrap(
     connection = await asyncpg.connect(superuser_url)
     try:
         await version.check(connection)
+        await version.check_encoding(connection)
         await _check_installation(connection, ours)
 
         async def prepare() -> None:
@@ -144,13 +145,14 @@ async def migrate_shared(owner_url: str, settings: Settings, *, regrant: bool = 
         regrant: whether to grant the API's login its rights again even if there is nothing to migrate.
 
     Raises:
-        UnsupportedServerError: PostgreSQL is too old.
+        UnsupportedServerError: PostgreSQL is too old, or the database is not in UTF8.
         ExtensionError: an extension is missing, and the owner may not install it.
         asyncpg.LockNotAvailableError: tables of ``shared`` were in use, however often it was tried.
     """
     connection = await asyncpg.connect(owner_url)
     try:
         await version.check(connection)
+        await version.check_encoding(connection)
         async with connection.transaction():
             await roles.keeper(connection)
             owner = (await installation.of(connection)).owner

@@ -57,11 +57,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = "operator"
     body_limit: Annotated[int, Meta(ge=1024, description="Largest request body, in bytes.")] = 1_000_000
     pool_size: Annotated[
-        int,
-        Meta(
-            ge=1,
-            description="PostgreSQL connections of one API worker; a provisioner has its own.",
-        ),
+        int, Meta(ge=1, description="PostgreSQL connections of one API worker; a provisioner has its own.")
     ] = 10
     acquire_timeout: Annotated[
         float, Meta(gt=0, description="Seconds a request waits for a connection before it is answered 503.")
@@ -283,6 +279,8 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         url = values.get(name)
         if url is not None and urlsplit(url).scheme not in {"postgresql", "postgres"}:
             raise SettingsError(f"{name.upper()}: expected a postgresql:// address")
+        if url is not None and not (urlsplit(url).path.strip("/") or "dbname=" in url or "database=" in url):
+            raise SettingsError(f"{name.upper()}: the address names no database: end it with /NAME")
     if "amqp_url" in values and urlsplit(values["amqp_url"]).scheme not in {"amqp", "amqps"}:
         raise SettingsError("AMQP_URL: expected an amqp:// or amqps:// address")
     return Settings(**values)

@@ -4,9 +4,9 @@ import asyncio
 import gc
 import signal
 import sys
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 import structlog
@@ -17,6 +17,7 @@ from db.migrations.lineages import lineage
 from db.migrations.online import Online
 from db.server import extensions, version
 from db.session.connection import SESSION
+from db.session.failures import in_words
 from db.settings import Settings, SettingsError
 from provisioner import metrics
 from provisioner.attempt import Policy
@@ -32,6 +33,8 @@ from provisioner.relay.relay import Relay
 from provisioner.replayer import Replayer
 from provisioner.transport import Transport
 from provisioner.upkeep import Upkeep
+
+T = TypeVar("T")
 
 log = structlog.get_logger("provisioner")
 
@@ -68,11 +71,13 @@ async def run(config: Settings, stop: asyncio.Event) -> None:
         LineageError: a revision cannot be run.
     """
     owner_url = config.require("owner_database_url")
-    await _migrate_shared(owner_url, config, stop)
+    await _waited(lambda: bootstrap.migrate_shared(owner_url, config), stop)
     if stop.is_set():
         return
     carrier = transport(config)
-    async with _pool(owner_url, config.provisioner_pool) as pool:
+    async with _pool(owner_url, config.provisioner_pool, stop) as pool:
+        if pool is None:
+            return
         consumer = _consumer(pool, owner_url, config)
         relay = Relay(
             pool,
@@ -123,10 +128,20 @@ def _consumer(pool: asyncpg.Pool, owner_url: str, config: Settings) -> Deliverie
 
 
 @asynccontextmanager
-async def _pool(owner_url: str, size: int) -> AsyncIterator[asyncpg.Pool]:
-    """Open a pool of the owner's connections. Closing takes at most `_CLOSE` seconds, even if one is broken."""
+async def _pool(owner_url: str, size: int, stop: asyncio.Event) -> AsyncIterator[asyncpg.Pool | None]:
+    """Open a pool of the owner's connections; None if stopped before there was a connection to be had.
+
+    Closing takes at most `_CLOSE` seconds, even if one is broken.
+    """
     session = {**SESSION, "application_name": "tenantry-provisioner"}
-    pool = await asyncpg.create_pool(owner_url, min_size=1, max_size=size, server_settings=session)
+
+    async def opened() -> asyncpg.Pool:
+        return await asyncpg.create_pool(owner_url, min_size=1, max_size=size, server_settings=session)
+
+    pool = await _waited(opened, stop)
+    if pool is None:
+        yield None
+        return
     try:
         yield pool
     finally:
@@ -175,16 +190,15 @@ async def _serve(
         await asyncio.gather(*tasks, stopped, return_exceptions=True)
 
 
-async def _migrate_shared(owner_url: str, config: Settings, stop: asyncio.Event) -> None:
-    """Migrate the shared lineage; wait for PostgreSQL if it cannot be reached yet."""
+async def _waited(work: Callable[[], Awaitable[T]], stop: asyncio.Event) -> T | None:
+    """Do some work; wait for PostgreSQL if it cannot be reached yet, or has no connection left. None if stopped."""
     while not stop.is_set():
         try:
-            await bootstrap.migrate_shared(owner_url, config)
-        except (*AWAY, asyncpg.LockNotAvailableError) as error:
-            log.warning("waiting for PostgreSQL", error=repr(error))
+            return await work()
+        except (*AWAY, asyncpg.LockNotAvailableError, asyncpg.TooManyConnectionsError) as error:
+            log.warning("waiting for PostgreSQL", error=in_words(error), error_class=type(error).__name__)
             await asyncio.sleep(_CONNECT_RETRY)
-        else:
-            return
+    return None
 
 
 async def _main(config: Settings) -> None:
@@ -210,6 +224,9 @@ def main() -> int:
         asyncio.run(_main(config))
     except (version.UnsupportedServerError, extensions.ExtensionError, LineageError) as error:
         log.error("refused to start", error=str(error))
+        return 2
+    except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as error:
+        log.error("cannot log in", error=f"OWNER_DATABASE_URL: {in_words(error)}")
         return 2
     return 0
 

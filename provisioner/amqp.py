@@ -7,13 +7,18 @@ from typing import Final
 
 import aio_pika
 from aio_pika.abc import AbstractConnection
-from aio_pika.exceptions import CONNECTION_EXCEPTIONS
+from aio_pika.exceptions import CONNECTION_EXCEPTIONS, AuthenticationError, ProbableAuthenticationError
+from aiormq.exceptions import InvalidFrameError
 from yarl import URL
 
 LOST: Final = (*CONNECTION_EXCEPTIONS, TimeoutError)
 """The errors raised if a connection is lost or does not answer in time."""
 HEARTBEAT: Final = 10
 """Seconds between heartbeats. A peer that is silent for about three of them is gone (AMQP 0-9-1, heartbeats)."""
+
+
+class RefusedError(ConnectionError):
+    """The broker lets nobody in at this address. The message says what to look at."""
 
 
 def address(url: str) -> URL:
@@ -28,12 +33,23 @@ async def connect(broker: URL, *, timeout: float) -> AbstractConnection:  # noqa
     Args:
         broker: the broker's address.
         timeout: seconds to wait for the connection.
+
+    Raises:
+        RefusedError: user, password or virtual host are not the broker's.
     """
     connection = aio_pika.Connection(broker)
     try:
         await connection.connect(timeout=timeout)
-    except BaseException:
+    except BaseException as error:
         await connection.close()  # otherwise its finalizer closes it, on whichever thread that runs
+        if isinstance(error, AuthenticationError | ProbableAuthenticationError):
+            raise RefusedError(f"the broker refuses {broker.user} or its password: see AMQP_URL") from error
+        # It closes instead of opening, and aiormq does not tell why.
+        if isinstance(error, InvalidFrameError) and "Connection.Close" in str(error):
+            host = broker.path[1:] or "/"
+            raise RefusedError(
+                f"the broker has no virtual host {host}, or {broker.user} may not use it: see AMQP_URL"
+            ) from error
         raise
     return connection
 

@@ -93,6 +93,10 @@ async def _app(connection: Connection) -> list[Finding]:
         await version.check(connection)
     except version.UnsupportedServerError as error:
         found.append(Finding("server version", str(error), "a reused plan runs under another role's rights"))
+    try:
+        await version.check_encoding(connection)
+    except version.UnsupportedServerError as error:
+        found.append(Finding("encoding", str(error), "nothing; texts that it lacks are answered 500"))
     row = await connection.fetchrow(_ATTRIBUTES)
     assert row is not None  # the current user is always in pg_roles
     found += [

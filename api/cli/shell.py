@@ -14,6 +14,7 @@ import msgspec
 from db import names, settings
 from db.audit import By
 from db.errors import TenantryError
+from db.session import failures
 from db.session.connection import Connection
 from db.settings import Settings
 
@@ -90,7 +91,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     except TenantryError as error:
         raise reported(error) from error
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-        said = "\n".join(map(names.escaped, str(error).splitlines()))
+        said = "\n".join(map(names.escaped, failures.in_words(error).splitlines()))
         raise ShellError(f"PostgreSQL: {said}") from error
 
 

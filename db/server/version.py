@@ -1,4 +1,4 @@
-"""Checks of the PostgreSQL server's version."""
+"""Checks of the PostgreSQL server's version, and of a database's encoding."""
 
 from typing import Final
 
@@ -10,7 +10,7 @@ FLOORS: Final = {16: 160005, 17: 170001}
 
 
 class UnsupportedServerError(TenantryError):
-    """PostgreSQL is too old for tenants' roles."""
+    """PostgreSQL is too old for tenants' roles, or the database holds no Unicode."""
 
     kind = "unavailable"
 
@@ -43,3 +43,18 @@ async def check(connection: Connection) -> None:
         UnsupportedServerError: the version is too old.
     """
     check_number(await get_number(connection))
+
+
+async def check_encoding(connection: Connection) -> None:
+    """Check that the connection's database is in UTF8. It cannot be changed later.
+
+    Raises:
+        UnsupportedServerError: it is in another encoding.
+    """
+    encoding = await connection.fetchval("SHOW server_encoding")
+    if encoding != "UTF8":
+        name = await connection.fetchval("SELECT current_database()")
+        raise UnsupportedServerError(
+            f"the database {name} is in {encoding}, which cannot hold every text: make another one with"
+            " ENCODING 'UTF8' TEMPLATE template0, and move what is in it by a dump"
+        )

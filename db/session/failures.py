@@ -29,6 +29,24 @@ NOT_AS_EXPECTED: Final = (
 The schema was migrated, replaced or dropped since the tenant was looked up, or the statement is wrong.
 """
 
+
+def in_words(error: BaseException) -> str:
+    """Return what a person can do about an error while connecting; other errors in their own words."""
+    match error:
+        case asyncpg.InvalidCatalogNameError():
+            return (
+                f"{error}: the address must end with the name of one that does; `litestar bootstrap` makes it"
+            )
+        case asyncpg.InvalidPasswordError():
+            return f"{error}: the password in the address is wrong, or the login does not exist"
+        case asyncpg.TooManyConnectionsError():
+            return f"{error}: others have all connections; raise max_connections, or lower POOL_SIZE"
+        case TimeoutError():
+            return "no answer in time: nothing may be listening at the address, or a firewall is in between"
+        case _:
+            return str(error) or type(error).__name__
+
+
 GONE: Final = (
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
