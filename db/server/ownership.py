@@ -35,10 +35,10 @@ objects AS (
   UNION ALL SELECT 'pg_statistic_ext'::regclass, oid, stxnamespace, stxowner FROM pg_catalog.pg_statistic_ext
   UNION ALL SELECT 'pg_ts_config'::regclass, oid, cfgnamespace, cfgowner FROM pg_catalog.pg_ts_config
   UNION ALL SELECT 'pg_ts_dict'::regclass, oid, dictnamespace, dictowner FROM pg_catalog.pg_ts_dict)
-SELECT 'schema' AS type, pg_catalog.quote_ident(nspname) AS identity FROM places
+SELECT nspname, 'schema' AS type, pg_catalog.quote_ident(nspname) AS identity FROM places
 WHERE nspowner IS DISTINCT FROM to_regrole($1)
 UNION ALL
-SELECT replace(i.type, 'statistics object', 'statistics'), i.identity
+SELECT p.nspname, replace(i.type, 'statistics object', 'statistics'), i.identity
 FROM objects o JOIN places p ON p.oid = o.place
 CROSS JOIN LATERAL pg_catalog.pg_identify_object(o.catalog, o.oid, 0) i
 WHERE o.owner IS DISTINCT FROM to_regrole($1) AND NOT EXISTS (
@@ -69,11 +69,14 @@ async def adopt(connection: Connection, owner: str) -> int:
     if not await connection.fetchval("SELECT to_regclass('shared.tenants') IS NOT NULL"):
         return 0
     schemas = [row["nspname"] for row in await connection.fetch(SCHEMAS)]
-    changed = 0
-    for start in range(0, len(schemas), BATCH):
+    rows = await connection.fetch(_FOREIGN, quoted(owner), schemas)  # once: it reads whole catalogs
+    concerned = sorted({row["nspname"] for row in rows})
+    for start in range(0, len(concerned), BATCH):
+        batch = concerned[start : start + BATCH]
         async with connection.transaction():
-            rows = await connection.fetch(_FOREIGN, quoted(owner), schemas[start : start + BATCH])
             for row in rows:
-                await connection.execute(f"ALTER {row['type']} {row['identity']} OWNER TO {quoted(owner)}")
-        changed += len(rows)
-    return changed
+                if row["nspname"] in batch:
+                    await connection.execute(
+                        f"ALTER {row['type']} {row['identity']} OWNER TO {quoted(owner)}"
+                    )
+    return len(rows)
