@@ -195,6 +195,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         float,
         Meta(gt=0, description="Seconds without receiving, while messages wait, that end a provisioner."),
     ] = 60.0
+    delivery_timeout: Annotated[
+        float,
+        Meta(
+            gt=0,
+            description="Seconds of work on one message that end a provisioner; more than any migration takes.",
+        ),
+    ] = 3600.0
     grace_period: Annotated[
         float, Meta(gt=0, description="Seconds a provisioner may take to finish after SIGTERM.")
     ] = 20.0

@@ -97,6 +97,7 @@ async def run(config: Settings, stop: asyncio.Event) -> None:
             republish_after=config.republish_after,
             retention_days=config.retention_days,
             watchdog=config.watchdog_timeout,
+            delivery_timeout=config.delivery_timeout,
         )
         await upkeep.take_over()
         log.info("started", delivery="RabbitMQ" if config.amqp_url else "in process")

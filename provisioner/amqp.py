@@ -1,18 +1,31 @@
 """AMQP connections: opens, closes and awaits them within time limits, and detects lost ones."""
 
 import asyncio
+import traceback
 from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
 import aio_pika
 from aio_pika.abc import AbstractConnection
-from aio_pika.exceptions import CONNECTION_EXCEPTIONS, AuthenticationError, ProbableAuthenticationError
+from aio_pika.exceptions import (
+    AMQPError,
+    AuthenticationError,
+    ChannelInvalidStateError,
+    ProbableAuthenticationError,
+)
 from aiormq.exceptions import InvalidFrameError
+from pamqp.exceptions import PAMQPException
 from yarl import URL
 
-LOST: Final = (*CONNECTION_EXCEPTIONS, TimeoutError)
-"""The errors raised if a connection is lost or does not answer in time."""
+from provisioner.frames import StrippedTransport
+
+LOST: Final = (AMQPError, ChannelInvalidStateError, PAMQPException, OSError)
+"""The errors raised if a connection is lost or does not answer in time (`TimeoutError` is an `OSError`).
+
+The library's own tuple, ``CONNECTION_EXCEPTIONS``, has `RuntimeError` in it, and with that `RecursionError`: it
+would hide errors of this program. Wait on the library within `lost_not_cancelled`, which sorts them.
+"""
 HEARTBEAT: Final = 10
 """Seconds between heartbeats. A peer that is silent for about three of them is gone (AMQP 0-9-1, heartbeats)."""
 
@@ -38,6 +51,7 @@ async def connect(broker: URL, *, timeout: float) -> AbstractConnection:  # noqa
         RefusedError: user, password or virtual host are not the broker's.
     """
     connection = aio_pika.Connection(broker)
+    connection.kwargs["transport_factory"] = StrippedTransport()
     try:
         await connection.connect(timeout=timeout)
     except BaseException as error:
@@ -66,9 +80,10 @@ async def first(*awaitables: Awaitable[object]) -> None:
 
 @contextmanager
 def lost_not_cancelled() -> Iterator[None]:
-    """Turn a cancellation by aiormq into an error; aiormq cancels tasks that wait on a closing channel.
+    """Turn what the library does with a closed connection into an error.
 
-    Otherwise the caller's task would end without an error, since a task group ignores cancelled children.
+    It cancels tasks that wait on a closing channel: such a task would end without an error, since a task group
+    ignores cancelled children. And it raises plain `RuntimeError` for what is closed already.
 
     Raises:
         ConnectionError: the connection was lost.
@@ -80,6 +95,16 @@ def lost_not_cancelled() -> Iterator[None]:
         if is_asked_for():
             raise
         raise ConnectionError("closed while it was waited for") from error
+    except RuntimeError as error:
+        if type(error) is not RuntimeError or not _is_the_librarys(error):
+            raise
+        raise ConnectionError(f"closed: {error}") from error
+
+
+def _is_the_librarys(error: RuntimeError) -> bool:
+    """Return whether an error was raised in the AMQP library, and not in what it calls."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return frames[-1].f_globals.get("__name__", "").partition(".")[0] in {"aio_pika", "aiormq"}
 
 
 def is_asked_for() -> bool:
@@ -89,7 +114,7 @@ def is_asked_for() -> bool:
 
 
 async def close(connection: AbstractConnection) -> None:
-    with suppress(*LOST):
+    with suppress(*LOST), lost_not_cancelled():
         async with asyncio.timeout(2):
             await connection.close()
     await connection.close()  # if the first was cut off, this only marks the connection closed

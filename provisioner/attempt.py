@@ -134,6 +134,19 @@ class Attempts:
                 why = Failure("dead_letter", "RabbitMQ gave up delivering it")
                 await inbox.retry(connection, message_id, why, delay=self._policy.delay(entry.attempts + 1))
 
+    async def give_up(self, connection: Connection, message_id: UUID, error: Exception) -> None:
+        """Park an open command that could not even be begun or buried, because of a defect of this program.
+
+        Args:
+            connection: a connection outside a transaction that holds the message's lock.
+            message_id: id of the command.
+            error: what was raised.
+        """
+        async with connection.transaction():
+            entry = await inbox.lock_open(connection, message_id)
+            if entry is not None:
+                await self._park(connection, entry, failures.failure(error))
+
     async def take_back(self, connection: Connection) -> None:
         """Give back the attempts that were cut short because PostgreSQL could not be reached."""
         while self._unspent:
@@ -196,6 +209,8 @@ class Attempts:
 
     async def _is_its_own(self, error: Exception) -> bool:
         """Return whether an error is the work's own, such as an unreadable file: if so, PostgreSQL still answers."""
+        if failures.is_unencodable(error):
+            return True
         if not isinstance(error, OSError) or isinstance(error, ConnectionError | socket.gaierror):
             return False
         try:

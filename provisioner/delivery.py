@@ -6,7 +6,7 @@ transaction until after its last. It keeps out other deliveries of the message, 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from uuid import UUID
 
@@ -54,13 +54,7 @@ class Deliveries:
         Raises:
             DatabaseAwayError: nothing was decided; the message must be delivered again.
         """
-        with _away():
-            known = await self._known(message_id, body)
-            if known is None:
-                return
-            async with self._alone(known) as connection:
-                if connection is not None:
-                    await self._attempts.make(connection, known)
+        await self._handle(message_id, body, self._known, self._attempts.make)
 
     async def postpone(self, message_id: str | None, body: bytes) -> None:
         """Give a command back without an attempt. A message that the ledger does not know is parked, once.
@@ -68,18 +62,7 @@ class Deliveries:
         Raises:
             DatabaseAwayError: nothing was decided; the message must be delivered again.
         """
-        with _away():
-            known = await self._known(message_id, body)
-            if known is None:
-                return
-            async with self._alone(known) as connection:
-                if connection is None:
-                    return
-                async with connection.transaction():
-                    # Waits for the relay that is just marking the row; `postpone` would pass it over.
-                    await connection.execute(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT}")
-                    await inbox.lock_open(connection, known)
-                    await inbox.postpone(connection, known, delay=_NO_ROOM_DELAY)
+        await self._handle(message_id, body, self._known, _postpone)
 
     async def signup(self, message_id: str | None, body: bytes) -> None:
         """Handle a delivery of a sign-up from outside. A message that is no sign-up is parked as ``unknown``, once.
@@ -87,13 +70,7 @@ class Deliveries:
         Raises:
             DatabaseAwayError: nothing was decided; the message must be delivered again.
         """
-        with _away():
-            admitted = await self._admitted(message_id, body)
-            if admitted is None:
-                return
-            async with self._alone(admitted) as connection:
-                if connection is not None:
-                    await self._attempts.make(connection, admitted)
+        await self._handle(message_id, body, self._admitted, self._attempts.make)
 
     async def dead(self, message_id: str | None, body: bytes) -> None:
         """Handle a dead letter. A message that the ledger does not know is parked as ``unknown``, once.
@@ -101,13 +78,7 @@ class Deliveries:
         Raises:
             DatabaseAwayError: nothing was decided; the message must be delivered again.
         """
-        with _away():
-            known = await self._known(message_id, body)
-            if known is None:
-                return
-            async with self._alone(known) as connection:
-                if connection is not None:
-                    await self._attempts.bury(connection, known)
+        await self._handle(message_id, body, self._known, self._attempts.bury)
 
     async def database_back(self) -> None:
         """Wait until PostgreSQL answers, then give back the attempts that its absence cut short."""
@@ -120,6 +91,37 @@ class Deliveries:
                 await asyncio.sleep(_PROBE_INTERVAL)
             else:
                 return
+
+    async def _handle(self, message_id: str | None, body: bytes, find: "_Find", act: "_Act") -> None:
+        """Find a message's ledger row and act on it, alone.
+
+        Whatever else is raised is kept with the row, which is parked, or with the body, which is parked as
+        ``unknown``: the message itself can be acknowledged.
+
+        Raises:
+            DatabaseAwayError: nothing was decided; the message must be delivered again.
+        """
+        with _away():
+            try:
+                known = await find(message_id, body)
+            except Exception as error:
+                if failures.is_passing(error):
+                    raise
+                log.exception("message not taken in", message_id=message_id)
+                await self._park_unknown(message_id, body, failures.failure(error))
+                return
+            if known is None:
+                return
+            async with self._alone(known) as connection:
+                if connection is None:
+                    return
+                try:
+                    await act(connection, known)
+                except Exception as error:
+                    if failures.is_passing(error):
+                        raise
+                    log.exception("command not handled", message_id=message_id)
+                    await self._attempts.give_up(connection, known, error)
 
     async def _known(self, message_id: str | None, body: bytes) -> UUID | None:
         """Return the id of the message's ledger row, or park the message and return None."""
@@ -177,6 +179,18 @@ class Deliveries:
                 await inbox.postpone(connection, message_id, delay=failures.BUSY_DELAY)
 
 
+_Find = Callable[[str | None, bytes], Awaitable[UUID | None]]
+_Act = Callable[[Connection, UUID], Awaitable[None]]
+
+
+async def _postpone(connection: Connection, message_id: UUID) -> None:
+    async with connection.transaction():
+        # Waits for the relay that is just marking the row; `postpone` would pass it over.
+        await connection.execute(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT}")
+        await inbox.lock_open(connection, message_id)
+        await inbox.postpone(connection, message_id, delay=_NO_ROOM_DELAY)
+
+
 @contextmanager
 def _away() -> Iterator[None]:
     """Turn an error of PostgreSQL that passes by itself (one of `failures.NOT_NOW`) into `DatabaseAwayError`.
@@ -187,6 +201,8 @@ def _away() -> Iterator[None]:
     try:
         yield
     except failures.NOT_NOW as error:
+        if not failures.is_passing(error):
+            raise
         raise DatabaseAwayError from error
 
 

@@ -36,6 +36,20 @@ TRANSIENT: Final = (
 NOT_NOW: Final = (*AWAY, *TRANSIENT)
 """Errors that an endless loop waits out: PostgreSQL is away, full or blocked by a lock."""
 
+
+def is_passing(error: BaseException) -> bool:
+    """Return whether an error is one of `NOT_NOW`, and not a value that the driver cannot encode.
+
+    asyncpg's error for that is an `InterfaceError` too. It comes again each time.
+    """
+    return isinstance(error, NOT_NOW) and not is_unencodable(error)
+
+
+def is_unencodable(error: BaseException) -> bool:
+    """Return whether an error is that of the driver for a value that does not fit its parameter's type."""
+    return isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError)
+
+
 CRASH_LOOP: Final = "crash_loop"
 
 

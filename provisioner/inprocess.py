@@ -8,6 +8,7 @@ import structlog
 
 from db.ledger.heartbeats import BrokerState
 from db.ledger.outbox import Leased
+from provisioner.hand import Hand
 from provisioner.slots import Slots
 from provisioner.transport import Consumer, DatabaseAwayError
 
@@ -30,7 +31,7 @@ class InProcess:
         self._signups: asyncio.Queue[Leased] = asyncio.Queue()
         self._bulk: asyncio.Queue[Leased] = asyncio.Queue()
         self._receiving = True
-        self._working = 0
+        self._hand = Hand()
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -40,7 +41,11 @@ class InProcess:
 
     @property
     def in_hand(self) -> int:
-        return self._working + self._signups.qsize() + self._bulk.qsize()
+        return self._hand.count + self._signups.qsize() + self._bulk.qsize()
+
+    @property
+    def held_for(self) -> float:
+        return self._hand.held_for
 
     async def wait_up(self) -> None:
         return
@@ -80,10 +85,12 @@ class InProcess:
     async def _work(self, queue: asyncio.Queue[Leased], consumer: Consumer) -> None:
         while True:
             row = await queue.get()
-            self._working += 1
+            delivery = self._hand.take()
+            self._hand.wait(delivery)
             self._idle.clear()
             try:
                 async with self._slots.taken(bulk=row.is_bulk):
+                    self._hand.restart(delivery)
                     if not self._receiving:
                         return
                     take = consumer.signup if row.signs_up else consumer.command
@@ -94,6 +101,7 @@ class InProcess:
             except Exception:
                 log.exception("delivery failed", message_id=str(row.id))
             finally:
-                self._working -= 1
-                if not self._working:
+                self._hand.settled(delivery)
+                self._hand.done(delivery)
+                if not self._hand.count:
                     self._idle.set()

@@ -7,21 +7,18 @@ on, and every wait needs a time limit.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from typing import Final
 
 import structlog
-from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
-from aio_pika.exceptions import CONNECTION_EXCEPTIONS, DeliveryError, PublishError
+from aio_pika.exceptions import DeliveryError, PublishError
 
-from db.ledger.envelope import SIGN_UP
 from db.ledger.heartbeats import BrokerState
 from db.ledger.outbox import Leased
 from provisioner import metrics, topology
-from provisioner.amqp import LOST, address, close, connect, first, is_asked_for, lost_not_cancelled
+from provisioner.amqp import LOST, address, close, connect, first, lost_not_cancelled
 from provisioner.publisher import Publisher
-from provisioner.slots import Slots
-from provisioner.transport import Consumer, DatabaseAwayError
+from provisioner.receiver import Receiver
+from provisioner.transport import Consumer
 
 log = structlog.get_logger(__name__)
 
@@ -46,19 +43,12 @@ class Rabbit:
         self, url: str, *, prefetch: int, concurrency: int, publish_timeout: float, bulk: int = 10
     ) -> None:
         self._address = address(url)
-        self._prefetch = prefetch
         self._publish_timeout = publish_timeout
         self._up = asyncio.Event()
-        self._slots = Slots(concurrency)
-        self._bulk = bulk
-        self._bulk_held = 0
         self._publisher: Publisher | None = None
-        self._consuming: dict[str, AbstractChannel] = {}
-        self._stopping = asyncio.Event()
-        # A second way to end: Python 3.11's `wait_for`, with which aiormq connects, loses a cancellation that
-        # comes with its result.
-        self._over = asyncio.Event()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._receiver = Receiver(
+            prefetch=prefetch, concurrency=concurrency, bulk=bulk, timeout=publish_timeout
+        )
 
     @property
     def state(self) -> BrokerState:
@@ -66,11 +56,15 @@ class Rabbit:
 
     @property
     def receiving(self) -> bool:
-        return bool(self._consuming)
+        return self._receiver.receiving
 
     @property
     def in_hand(self) -> int:
-        return len(self._tasks)
+        return self._receiver.hand.count
+
+    @property
+    def held_for(self) -> float:
+        return self._receiver.hand.held_for
 
     async def wait_up(self) -> None:
         await self._up.wait()
@@ -113,39 +107,26 @@ class Rabbit:
             group.create_task(self._kept_up("consumer", lambda: self._receiving(consumer)))
 
     async def stop_receiving(self) -> None:
-        self._stopping.set()
-        for tag, channel in list(self._consuming.items()):
-            with suppress(*LOST):
-                underlay = await channel.get_underlay_channel()
-                await underlay.basic_cancel(tag, timeout=self._publish_timeout)
+        await self._receiver.stop()
 
     async def drained(self) -> None:
-        while self._tasks:
-            await asyncio.wait(set(self._tasks))
+        await self._receiver.drained()
 
     async def abandon(self) -> None:
-        self._stopping.set()
-        self._over.set()
-        tasks = set(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._receiver.abandon()
 
     async def _publish(self, publisher: Publisher, row: Leased) -> str | None:
         started = time.perf_counter()
         try:
-            await publisher.publish(row)
+            with lost_not_cancelled():
+                await publisher.publish(row)
         except PublishError:
             metrics.UNCONFIRMED.labels("returned").inc()
             return _RETURNED
         except DeliveryError:
             metrics.UNCONFIRMED.labels("nacked").inc()
             return "nacked: the queue is full or the broker could not store it"
-        except CONNECTION_EXCEPTIONS as error:
-            return _connection_lost(error)
-        except asyncio.CancelledError as error:
-            if is_asked_for():
-                raise
+        except LOST as error:
             return _connection_lost(error)
         metrics.CONFIRMED.observe(time.perf_counter() - started)
         return None
@@ -154,7 +135,7 @@ class Rabbit:
         """Run ``session`` again and again until stopped, waiting longer each time that it fails quickly."""
         delay = _RECONNECT_FIRST
         loop = asyncio.get_running_loop()
-        while not self._stopping.is_set():
+        while not self._receiver.stopping.is_set():
             started = loop.time()
             try:
                 with lost_not_cancelled():
@@ -177,115 +158,23 @@ class Rabbit:
                 self._publisher = await Publisher.open(connection)
             self._up.set()
             log.info("broker up")
-            await first(self._publisher.lost(), self._over.wait())
+            await first(self._publisher.lost(), self._receiver.over.wait())
         finally:
             self._up.clear()
             self._publisher = None
             await close(connection)
 
     async def _receiving(self, consumer: Consumer) -> None:
-        """Consume until the connection is lost, a queue is deleted or PostgreSQL is away; then wait for PostgreSQL."""
+        """Consume over one connection until that ends; then wait for PostgreSQL, if it was away."""
         await self._up.wait()  # the topology has been declared
         connection = await connect(self._address, timeout=self._publish_timeout)
-        session = _Session()
-        try:
-            channels = []
-            for queue, prefetch, take, postpone in (
-                # Bulk work that is held leaves the whole prefetch to sign-ups.
-                (topology.COMMANDS_QUEUE, self._prefetch + self._bulk, consumer.command, consumer.postpone),
-                (topology.SIGNUP_QUEUE, self._prefetch, consumer.signup, None),
-                (topology.DEAD_QUEUE, 1, consumer.dead, None),
-            ):
-                channel = await connection.channel()
-                await channel.set_qos(prefetch_count=prefetch)
-                source = await channel.get_queue(queue, ensure=False)
-
-                async def receive(
-                    message: AbstractIncomingMessage, take: _Take = take, postpone: _Take | None = postpone
-                ) -> None:
-                    # A separate task, so that work goes on if the channel that delivered it is lost.
-                    task = asyncio.create_task(self._receive(message, session, take, postpone))
-                    self._tasks.add(task)
-                    task.add_done_callback(self._tasks.discard)
-
-                underlay = await channel.get_underlay_channel()
-                underlay.on_consumer_cancel_callbacks.add(session.cancelled)
-                self._consuming[await source.consume(receive)] = channel
-                channels.append(channel)
-            await first(
-                self._over.wait(),
-                session.away.wait(),
-                session.deleted.wait(),
-                *(channel.closed() for channel in channels),
-            )
-        finally:
-            session.over = True
-            self._consuming.clear()
-            # Closing returns at once all messages that were delivered and not settled.
-            await close(connection)
+        session = await self._receiver.receive(connection, consumer)
         if session.deleted.is_set():
             log.warning("queue deleted")
             if self._publisher is not None:
                 self._publisher.stale.set()
         if session.away.is_set():
             await consumer.database_back()
-
-    async def _receive(
-        self,
-        message: AbstractIncomingMessage,
-        session: "_Session",
-        take: "_Take",
-        postpone: "_Take | None",
-    ) -> None:
-        """Handle and settle a message. If it is bulk work and ``postpone`` is given, it may be given back."""
-        bulk = postpone is not None and (message.priority or 0) < SIGN_UP
-        try:
-            if postpone is not None and bulk and self._bulk_held >= self._bulk:
-                await postpone(message.message_id, message.body)
-            elif not await self._taken(message, session, take, bulk=bulk):
-                return  # delivered again when the channel closes
-            with lost_not_cancelled():
-                await message.ack()
-        except DatabaseAwayError:
-            session.away.set()
-        except LOST as error:
-            log.warning("could not settle", message_id=message.message_id, error=repr(error))
-        except Exception:
-            # A defect of this program: the message is delivered again until the delivery limit, and then
-            # comes back through the dead-letter queue.
-            log.exception("delivery failed", message_id=message.message_id)
-            with suppress(*LOST):
-                await message.nack(requeue=True)
-
-    async def _taken(
-        self, message: AbstractIncomingMessage, session: "_Session", take: "_Take", *, bulk: bool
-    ) -> bool:
-        """Handle a message once there is a slot for it. Return False if its session was over by then."""
-        self._bulk_held += bulk
-        try:
-            async with self._slots.taken(bulk=bulk):
-                if session.over or session.away.is_set() or self._stopping.is_set():
-                    return False
-                await take(message.message_id, message.body)
-        finally:
-            self._bulk_held -= bulk
-        return True
-
-
-_Take = Callable[[str | None, bytes], Awaitable[None]]
-
-
-class _Session:
-    """The state of one consuming connection: whether PostgreSQL is away, a queue deleted, or the session over."""
-
-    def __init__(self) -> None:
-        self.away = asyncio.Event()
-        self.deleted = asyncio.Event()
-        self.over = False
-
-    def cancelled(self, _: object) -> None:
-        """Note that the broker cancelled a consumer, as it does when the queue is deleted."""
-        self.deleted.set()
 
 
 def _connection_lost(error: BaseException) -> str:

@@ -55,6 +55,10 @@ class Transport(Protocol):
     def in_hand(self) -> int:
         """Number of messages received and not settled yet."""
 
+    @property
+    def held_for(self) -> float:
+        """Seconds that a message has been in hand, of the one that is there longest; the wait for a slot aside."""
+
     async def wait_up(self) -> None:
         """Wait until the transport is ready to publish."""
 

@@ -21,11 +21,11 @@ _SWEEP = 1000
 
 
 class StuckError(Exception):
-    """Messages wait and the broker is up, but this process has not been receiving for too long."""
+    """This process has not been receiving for too long, or has had a message in hand for too long."""
 
 
 class Upkeep:
-    """Does a provisioner's periodic work. A watchdog ends a process that no longer receives.
+    """Does a provisioner's periodic work. A watchdog ends a process that no longer receives or gets done.
 
     Args:
         pool: the owner's connections.
@@ -35,6 +35,7 @@ class Upkeep:
         republish_after: seconds after which a published command that nobody has in hand counts as lost.
         retention_days: days to keep handled commands and published events.
         watchdog: seconds that the process may go without receiving while messages wait.
+        delivery_timeout: seconds that a message may be in hand, its wait for a slot aside.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Upkeep:
         republish_after: float,
         retention_days: int,
         watchdog: float,
+        delivery_timeout: float,
     ) -> None:
         self._pool = pool
         self._transport = transport
@@ -55,6 +57,7 @@ class Upkeep:
         self._republish_after = republish_after
         self._retention_days = retention_days
         self._watchdog = watchdog
+        self._delivery_timeout = delivery_timeout
         self._deaf_since: float | None = None
         self.id: UUID = uuid7.uuid7()
 
@@ -72,7 +75,8 @@ class Upkeep:
         """Do the periodic work until cancelled.
 
         Raises:
-            StuckError: the process has not been receiving for too long, although messages wait.
+            StuckError: the process has not been receiving for too long, although messages wait, or has had
+                a message in hand for too long.
         """
         loop = asyncio.get_running_loop()
         looked = swept = loop.time()
@@ -104,12 +108,14 @@ class Upkeep:
             await heartbeats.remove(connection, self.id)
 
     async def _watch(self, now: float) -> None:
-        """Check that this process still receives. It is called only when PostgreSQL has just answered.
+        """Check that this process receives and gets done. It is called only when PostgreSQL has just answered.
 
         Raises:
-            StuckError: the process has not been receiving for too long, although messages wait; a restart
-                helps.
+            StuckError: the process has not been receiving for too long, although messages wait, or has had a
+                message in hand for too long; a restart helps.
         """
+        if self._transport.held_for > self._delivery_timeout:
+            raise StuckError(f"a message has been in hand for more than {self._delivery_timeout:g} s")
         if self._transport.receiving or self._transport.state != "up":
             self._deaf_since = None
             return

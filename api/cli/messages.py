@@ -196,7 +196,7 @@ def edit(*, message_id: UUID, payload: BinaryIO, reason: str, as_json: bool) -> 
     """
     try:
         content = msgspec.json.decode(payload.read(), type=dict[str, Any])
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise click.UsageError(f"payload: {error}") from error
 
     async def act(connection: Connection) -> MessageDetail:

@@ -220,5 +220,5 @@ def command_of(type_: str, data: Any) -> Command:
         raise ContractError(f"unknown command type: {type_}")
     try:
         return msgspec.convert(data, command)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, RecursionError) as error:
         raise ContractError(f"{type_}: {error}") from error

@@ -14,6 +14,9 @@ from db.names import Reference
 
 SOURCE: Final = "tenantry"
 
+_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for a body: not its JSON or not its type, no UTF-8, or nested too deeply."""
+
 
 class CloudEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An envelope: a CloudEvent with the extensions ``tenantversion`` and ``causationid``."""
@@ -113,7 +116,7 @@ def command(type_: str, payload: str | bytes) -> Command:
     """
     try:
         event = msgspec.json.decode(payload, type=CloudEvent)
-    except msgspec.MsgspecError as error:
+    except _UNREADABLE as error:
         raise ContractError(f"{type_}: {error}") from error
     return command_of(type_, event.data)
 
@@ -141,5 +144,5 @@ def signup(body: str | bytes) -> SignupEvent:
     """
     try:
         return msgspec.json.decode(body, type=SignupEvent)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         raise ContractError(f"tenant.signup: {error}") from error

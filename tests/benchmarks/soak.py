@@ -1,4 +1,4 @@
-"""A long run under load while processes are killed at random: ``make soak``.
+"""A long run under load, among random deliveries, while processes are killed at random: ``make soak``.
 
 The whole stack as it is run in earnest; every sign-up is a client's own, who asks again until it has an
 answer. At the end nobody is missing and nothing was done twice, or the exit code is 1.
@@ -28,12 +28,12 @@ from db.settings import Settings
 from provisioner import topology
 from tests import invariants
 from tests.benchmarks.servers import say, servers
+from tests.benchmarks.strangers import Strangers
 from tests.invariants import Healed
 from tests.processes import a_provisioner, an_api, answers
 
 _LISTENER = "soak.events"
 _HEALING = 90.0
-"""Seconds until all must be well after the last kill."""
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -45,6 +45,13 @@ class Plan(msgspec.Struct, frozen=True):
     clients: int = 8
     pause: tuple[float, float] = (2.0, 7.0)
     """Seconds between two kills, at least and at most."""
+    deliveries: int = 0
+    """Random deliveries among all that."""
+
+    @property
+    def healing(self) -> float:
+        """Seconds until all must be well after the last kill."""
+        return _HEALING + self.deliveries / 50
 
 
 class Stack(msgspec.Struct):
@@ -69,6 +76,10 @@ class Report(msgspec.Struct):
     heard: int = 0
     last: str = ""
     """The error of the last request that got no answer."""
+    strange: int = 0
+    """Random deliveries."""
+    looks: int = 0
+    """How often broker and heartbeats were compared."""
     seconds: float = 0.0
     wrong: list[str] = []
 
@@ -83,6 +94,7 @@ async def stack(home: Path) -> AsyncIterator[Stack]:
             relay_lease=5.0,
             publish_timeout=3.0,
             republish_after=5.0,
+            heartbeat_interval=0.5,
             heartbeat_timeout=3.0,
             retry_base=0.2,
             retry_cap=2.0,
@@ -106,19 +118,29 @@ async def soak(plan: Plan, home: Path, say: Callable[[str], None] = say) -> Repo
         await answers(f"{running.base}/health/ready")
         started = time.monotonic()
         over = asyncio.Event()
-        killing = asyncio.create_task(_kill(running, plan, report, say, over))
+        strangers = Strangers(running.config, running.node, seed=plan.seed, count=plan.deliveries)
+        sending = asyncio.create_task(strangers.send())
+        watching = asyncio.create_task(strangers.watch())
+        killing = asyncio.create_task(_kill(running, plan, report, say, over, strangers))
         signing = asyncio.create_task(_sign_up_all(running, plan, report))
         await asyncio.wait([signing], timeout=plan.seconds)
         over.set()
         await killing
         for victim in running.victims:
             await asyncio.to_thread(victim.start)
+        strangers.disturbed()
         try:
-            await asyncio.wait_for(signing, _HEALING)
+            await asyncio.wait_for(asyncio.gather(signing, sending), plan.healing)
         except TimeoutError:
-            report.wrong.append(f"only {report.signed_up} were answered; the last was {report.last!r}")
-        say(f"{report.signed_up} signed up; waiting until all is quiet")
-        await _verify(running, report)
+            report.wrong.append(
+                f"only {report.signed_up} were answered, the last was {report.last!r}; {strangers.sent} sent"
+            )
+        say(f"{report.signed_up} signed up, {strangers.sent} sent; waiting until all is quiet")
+        await _verify(running, report, strangers, plan.healing)
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+        report.strange, report.looks = strangers.sent, strangers.compared
+        report.wrong += strangers.wrong
         report.seconds = time.monotonic() - started
     return report
 
@@ -158,7 +180,12 @@ async def _insist(client: httpx.AsyncClient, slug: str, report: Report) -> None:
 
 
 async def _kill(
-    running: Stack, plan: Plan, report: Report, say: Callable[[str], None], over: asyncio.Event
+    running: Stack,
+    plan: Plan,
+    report: Report,
+    say: Callable[[str], None],
+    over: asyncio.Event,
+    strangers: Strangers,
 ) -> None:
     """Kill a random process again and again, and start dead ones, as a supervisor would."""
     chance = random.Random(plan.seed)
@@ -170,6 +197,7 @@ async def _kill(
             await asyncio.to_thread(program.start)  # may have died by itself
         victim = chance.choice(running.victims)
         await _kill_one(victim)
+        strangers.disturbed()
         report.kills[victim.name] += 1
         say(f"killed {victim.name}, {report.signed_up} signed up")
 
@@ -200,10 +228,11 @@ async def _heard(node: RabbitNode) -> dict[UUID, list[bytes]]:
     return heard
 
 
-async def _verify(running: Stack, report: Report) -> None:
+async def _verify(running: Stack, report: Report, strangers: Strangers, within: float) -> None:
     owner = await asyncpg.connect(running.config.require("owner_database_url"))
     try:
-        await Healed(running.config)(amqp_url=running.node.url, within=_HEALING)
+        await Healed(running.config)(amqp_url=running.node.url, within=within)
+        await strangers.verify(owner)
         heard = await _heard(running.node)
         report.heard = sum(map(len, heard.values()))
         report.wrong += await invariants.unheard(owner, heard)
@@ -223,14 +252,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.soak", description=__doc__)
     parser.add_argument("--signups", type=int, default=500)
     parser.add_argument("--seconds", type=float, default=240.0)
+    parser.add_argument("--deliveries", type=int, default=100_000, help="random ones among them")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))
     options = parser.parse_args(arguments)
-    say(f"{options.signups} sign-ups in {options.seconds:g} s, seed {options.seed}")
+    say(
+        f"{options.signups} sign-ups in {options.seconds:g} s among {options.deliveries} random deliveries,"
+        f" seed {options.seed}"
+    )
     home = Path(tempfile.mkdtemp(prefix="soak-"))
-    report = asyncio.run(soak(Plan(options.signups, options.seconds, options.seed), home, say))
+    plan = Plan(options.signups, options.seconds, options.seed, deliveries=options.deliveries)
+    report = asyncio.run(soak(plan, home, say))
     say(
         f"{report.signed_up} sign-ups ({report.repeats} asked again), killed {dict(report.kills)},"
-        f" {report.heard} events heard, {report.seconds:.0f} s"
+        f" {report.heard} events heard, {report.strange} random deliveries, {report.looks} looks at what is in"
+        f" hand, {report.seconds:.0f} s"
     )
     for line in report.wrong:
         say(f"WRONG {line}")
