@@ -6,8 +6,10 @@ import asyncpg
 import pytest
 
 from db.server.rights import ALL, RIGHTS
+from db.settings import Settings
 from db.tenants import tokens
 from tests.isolation import DENIED, Resident, sqlstate, undone
+from tests.shell import alembic
 from tests.support import one
 
 ROWS = {"DELETE", "TRUNCATE"}
@@ -175,3 +177,14 @@ async def test_the_login_changes_no_operators_token(
         used = "UPDATE shared.access_tokens SET last_used_at = now()"
         assert await sqlstate(app_login, used) is None
     assert await one(owner, "SELECT * FROM shared.access_tokens WHERE id = $1", token.id) == before
+
+
+async def test_the_guard_of_operators_goes_and_comes_with_its_revision(
+    config: Settings, session: asyncpg.Connection
+) -> None:
+    minted = f"{_INSERT} ('a', 'operator', '', 'mine', NULL, NULL)"
+    await alembic(config, "-x", "tenant=shared", "downgrade", "7a5e2b80d3f4")
+    assert await sqlstate(session, minted) is None
+    await session.execute("ROLLBACK; BEGIN")  # the upgrade waits for the table
+    await alembic(config, "-x", "tenant=shared", "upgrade", "head")
+    assert await sqlstate(session, minted) == DENIED
