@@ -1,4 +1,7 @@
-"""Settings of the API and the provisioner, read from environment variables once in each process."""
+"""Settings of the API and the provisioner, read from environment variables once in each process.
+
+Longer than other modules: each setting is described where it stands.
+"""
 
 import os
 from collections.abc import Mapping
@@ -195,6 +198,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         float,
         Meta(gt=0, description="Seconds without receiving, while messages wait, that end a provisioner."),
     ] = 60.0
+    message_limit: Annotated[
+        int, Meta(ge=1024, description="Largest body, in bytes, that is taken in whole from RabbitMQ.")
+    ] = 1_000_000
     delivery_timeout: Annotated[
         float,
         Meta(

@@ -55,6 +55,7 @@ def transport(config: Settings) -> Transport:
         concurrency=config.provision_concurrency,
         publish_timeout=config.publish_timeout,
         bulk=config.bulk_in_flight,
+        limit=config.message_limit,
     )
 
 

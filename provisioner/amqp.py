@@ -40,18 +40,24 @@ def address(url: str) -> URL:
     return found if "heartbeat" in found.query else found.update_query(heartbeat=str(HEARTBEAT))
 
 
-async def connect(broker: URL, *, timeout: float) -> AbstractConnection:  # noqa: ASYNC109 - aio-pika's own
+async def connect(
+    broker: URL,
+    *,
+    timeout: float,  # noqa: ASYNC109 - aio-pika's own
+    limit: int,
+) -> AbstractConnection:
     """Open a connection; close it at once if that fails.
 
     Args:
         broker: the broker's address.
         timeout: seconds to wait for the connection.
+        limit: the largest body that is received whole, in bytes.
 
     Raises:
         RefusedError: user, password or virtual host are not the broker's.
     """
     connection = aio_pika.Connection(broker)
-    connection.kwargs["transport_factory"] = StrippedTransport()
+    connection.kwargs["transport_factory"] = StrippedTransport(limit)
     try:
         await connection.connect(timeout=timeout)
     except BaseException as error:

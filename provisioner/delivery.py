@@ -21,11 +21,14 @@ from db.migrations.lineage import Lineage
 from db.session.connection import Connection
 from provisioner import failures
 from provisioner.attempt import LOCK_TIMEOUT, Attempts, Policy
+from provisioner.frames import TooLarge
 from provisioner.handlers.handler import Handlers
 from provisioner.transport import DatabaseAwayError
 
 log = structlog.get_logger(__name__)
 
+TOO_LARGE = "too_large"
+"""The error class of a message whose body is above the limit."""
 _NO_ROOM_DELAY = 1.0
 """Seconds until a command is delivered again for which there was no room."""
 _COPY_DELAY = 15.0
@@ -79,6 +82,17 @@ class Deliveries:
             DatabaseAwayError: nothing was decided; the message must be delivered again.
         """
         await self._handle(message_id, body, self._known, self._attempts.bury)
+
+    async def too_large(self, message_id: str | None, first: bytes, message: TooLarge) -> None:
+        """Park a message whose body is above the limit as ``unknown``, once, with the body's first bytes.
+
+        Raises:
+            DatabaseAwayError: nothing was decided; the message must be delivered again.
+        """
+        words = f"{message.size} bytes are above MESSAGE_LIMIT; only the first {len(first)} are kept"
+        failure = Failure(TOO_LARGE, f"{words}; sha256 of all: {message.sha256}")
+        with _away():
+            await self._park_unknown(message_id, first, failure, body_hash=bytes.fromhex(message.sha256))
 
     async def database_back(self) -> None:
         """Wait until PostgreSQL answers, then give back the attempts that its absence cut short."""
@@ -150,10 +164,12 @@ class Deliveries:
             await self._park_unknown(message_id, body, failures.failure(error))
             return None
 
-    async def _park_unknown(self, message_id: str | None, body: bytes, failure: Failure) -> None:
+    async def _park_unknown(
+        self, message_id: str | None, body: bytes, failure: Failure, *, body_hash: bytes | None = None
+    ) -> None:
         log.warning("unknown message parked", message_id=message_id, size=len(body))
         async with self._pool.acquire() as connection, connection.transaction():
-            parked = await inbox.park_unknown(connection, body, failure)
+            parked = await inbox.park_unknown(connection, body, failure, body_hash=body_hash)
             if parked is not None:
                 event = Parked(message_id=parked, message_type=UNKNOWN, error_class=failure.error_class)
                 await outbox.append(connection, [envelope.message(event, caused_by=parked)])

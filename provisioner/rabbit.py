@@ -37,13 +37,22 @@ class Rabbit:
         concurrency: number of commands to work on at once.
         publish_timeout: seconds that one publish may take, including its confirm.
         bulk: number of commands of bulk work to hold, whether they are worked on or wait. More are given back.
+        limit: largest body that is received whole, in bytes.
     """
 
     def __init__(
-        self, url: str, *, prefetch: int, concurrency: int, publish_timeout: float, bulk: int = 10
+        self,
+        url: str,
+        *,
+        prefetch: int,
+        concurrency: int,
+        publish_timeout: float,
+        bulk: int = 10,
+        limit: int = 1 << 20,
     ) -> None:
         self._address = address(url)
         self._publish_timeout = publish_timeout
+        self._limit = limit
         self._up = asyncio.Event()
         self._publisher: Publisher | None = None
         self._receiver = Receiver(
@@ -149,7 +158,7 @@ class Rabbit:
 
     async def _publishing(self) -> None:
         """Declare the topology, then keep the publisher open until a channel is lost or the topology is stale."""
-        connection = await connect(self._address, timeout=self._publish_timeout)
+        connection = await connect(self._address, timeout=self._publish_timeout, limit=self._limit)
         try:
             async with asyncio.timeout(self._publish_timeout * 3):
                 declaring = await connection.channel()
@@ -167,7 +176,7 @@ class Rabbit:
     async def _receiving(self, consumer: Consumer) -> None:
         """Consume over one connection until that ends; then wait for PostgreSQL, if it was away."""
         await self._up.wait()  # the topology has been declared
-        connection = await connect(self._address, timeout=self._publish_timeout)
+        connection = await connect(self._address, timeout=self._publish_timeout, limit=self._limit)
         session = await self._receiver.receive(connection, consumer)
         if session.deleted.is_set():
             log.warning("queue deleted")

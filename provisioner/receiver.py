@@ -14,6 +14,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMe
 from db.ledger.envelope import SIGN_UP
 from provisioner import topology
 from provisioner.amqp import LOST, close, first, lost_not_cancelled
+from provisioner.frames import too_large
 from provisioner.hand import Delivery, Hand
 from provisioner.slots import Slots
 from provisioner.transport import Consumer, DatabaseAwayError
@@ -25,9 +26,14 @@ _DEFECT_PAUSE: Final = 1.0
 
 
 class Session:
-    """The state of one consuming connection, and what ends it."""
+    """The state of one consuming connection, and what ends it.
 
-    def __init__(self) -> None:
+    Args:
+        consumer: what takes the messages.
+    """
+
+    def __init__(self, consumer: Consumer) -> None:
+        self.consumer = consumer
         self.away = asyncio.Event()
         """PostgreSQL is away."""
         self.deleted = asyncio.Event()
@@ -77,7 +83,7 @@ class Receiver:
         Raises:
             Exception: one of `amqp.LOST`: the consumers could not be set up.
         """
-        session = Session()
+        session = Session(consumer)
         try:
             channels = [
                 await self._consume(connection, session, queue, prefetch, take, postpone)
@@ -199,7 +205,9 @@ class Receiver:
         """
         bulk = postpone is not None and (message.priority or 0) < SIGN_UP
         try:
-            if postpone is not None and bulk and self._bulk_held >= self._bulk:
+            if (cut := too_large(message.correlation_id)) is not None:
+                await session.consumer.too_large(message.message_id, message.body, cut)
+            elif postpone is not None and bulk and self._bulk_held >= self._bulk:
                 await postpone(message.message_id, message.body)
             elif not await self._taken(message, delivery, session, take, bulk=bulk):
                 return None

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from db.ledger.heartbeats import BrokerState
 from db.ledger.outbox import Leased
+from provisioner.frames import TooLarge
 
 
 class DatabaseAwayError(Exception):
@@ -36,6 +37,18 @@ class Consumer(Protocol):
 
     async def dead(self, message_id: str | None, body: bytes) -> None:
         """Handle a message that RabbitMQ gave up delivering. Arguments and errors are those of `command`."""
+
+    async def too_large(self, message_id: str | None, first: bytes, message: TooLarge) -> None:
+        """Handle a message, from any queue, whose body is above the limit.
+
+        Args:
+            message_id: the message's id as the transport received it, if there was one.
+            first: the body's first bytes.
+            message: what is known of the whole body.
+
+        Raises:
+            DatabaseAwayError: the message must be delivered again later.
+        """
 
     async def database_back(self) -> None:
         """Wait until PostgreSQL answers again."""

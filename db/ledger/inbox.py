@@ -250,16 +250,18 @@ async def park(connection: Connection, message_id: UUID, failure: Failure) -> bo
     return str(status) == "UPDATE 1"
 
 
-async def park_unknown(connection: Connection, body: bytes, failure: Failure) -> UUID | None:
+async def park_unknown(
+    connection: Connection, body: bytes, failure: Failure, *, body_hash: bytes | None = None
+) -> UUID | None:
     """Keep a body that is not a known message as a parked command of type ``unknown``.
 
-    Returns:
-        The command's id, or None if the same body is kept already.
+    Return its id, or None if the same body is kept already. Of one too large to be kept whole, ``body`` is the
+    start and ``body_hash`` the SHA-256 of all.
     """
     return await connection.fetchval(  # type: ignore[no-any-return]
         """
         INSERT INTO shared.messages (id, kind, type, raw_body, body_hash, status, error_class, last_error)
-        VALUES ($4, 'command', 'unknown', $1, sha256($1), 'parked', $2, $3)
+        VALUES ($4, 'command', 'unknown', $1, coalesce($5, sha256($1)), 'parked', $2, $3)
         ON CONFLICT (body_hash) WHERE type = 'unknown' DO NOTHING
         RETURNING id
         """,
@@ -267,16 +269,14 @@ async def park_unknown(connection: Connection, body: bytes, failure: Failure) ->
         failure.error_class,
         failure.error,
         uuid7.uuid7(),
+        body_hash,
     )
 
 
 async def is_known(connection: Connection, message_id: UUID) -> bool:
     """Return True if the ledger has a command with this id."""
-    return bool(
-        await connection.fetchval(
-            "SELECT EXISTS (SELECT FROM shared.messages WHERE id = $1 AND kind = 'command')", message_id
-        )
-    )
+    sql = "SELECT EXISTS (SELECT FROM shared.messages WHERE id = $1 AND kind = 'command')"
+    return bool(await connection.fetchval(sql, message_id))
 
 
 async def has_open_or_replayable(connection: Connection, tenant_id: UUID, type_: str) -> bool:

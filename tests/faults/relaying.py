@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import asyncpg
 
 from db.settings import Settings
+from provisioner.frames import TooLarge
 from provisioner.rabbit import Rabbit
 from provisioner.relay.relay import Relay
 from provisioner.transport import DatabaseAwayError
@@ -23,6 +24,9 @@ class Deaf:
         raise DatabaseAwayError
 
     dead = signup = postpone = command
+
+    async def too_large(self, _id: str | None, _first: bytes, _message: TooLarge) -> None:
+        raise AssertionError("nothing is that large")
 
     async def database_back(self) -> None:
         await asyncio.Event().wait()

@@ -1,18 +1,21 @@
 """Messages in the queue that the relay did not send: copies, forgeries and rubbish."""
 
 import asyncio
+import hashlib
 from uuid import uuid4
 
 import aio_pika
 import asyncpg
 import pytest
 from aio_pika.abc import AbstractChannel
+from msgspec.structs import replace
 
 from db.ledger.contracts import Migrate
 from db.migrations.lineages import lineage
 from db.settings import Settings
 from db.tenants import registry
 from provisioner import topology
+from tests.flows import event
 from tests.invariants import Healed
 from tests.listener import waiting
 from tests.support import becomes, eventually, one, provisioning, requested, serving, sign_up, status
@@ -84,7 +87,7 @@ RUBBISH: dict[str, tuple[bytes, str | None]] = {
         UNKNOWN,
     ),
     "a wrong schema": (b'{"type": "tenant.provision", "data": {"tenant_id": 17}}', UNKNOWN),
-    "ten megabytes": (b"x" * 10_000_000, UNKNOWN),
+    "as much as is taken in": (b"x" * Settings().message_limit, UNKNOWN),
     "no message id": (b'{"forged": true}', None),
     "an id that is none": (b'{"forged": 1}', "'; DROP TABLE shared.messages; --"),
     "nothing at all": (b"", None),
@@ -112,6 +115,34 @@ async def test_rubbish_is_parked_once_and_the_consumer_lives_on(
         await eventually(parked, within=60, what="everything parked")
         await sign_up(api, "after")
         await healed(amqp_url=rabbit_config.amqp_url)
+
+
+async def test_a_body_above_the_limit_is_parked_once_with_its_start_size_and_hash(
+    rabbit_config: Settings, owner: asyncpg.Connection, channel: AbstractChannel, healed: Healed
+) -> None:
+    await topology.declare(channel)
+    config = replace(rabbit_config, message_limit=1024)
+    # Two that begin alike, each sent twice to each of the queues; the first is a sign-up that would be valid.
+    bodies = [event("1", name="Shop").ljust(10_000_000), event("1", name="Shop").ljust(1025)]
+    for name, key in ((topology.SIGNUP, topology.SIGNUP_KEY), (topology.COMMANDS, topology.COMMANDS_KEY)):
+        exchange = await channel.get_exchange(name)
+        for body in bodies * 2:
+            await exchange.publish(aio_pika.Message(body, correlation_id="0:00", priority=3), key)
+    dead = await channel.get_exchange(topology.DEAD)
+    await dead.publish(aio_pika.Message(bodies[0]), "")
+    async with serving(config) as api, provisioning(config):
+        await sign_up(api, "bakery")
+
+        async def parked() -> bool:
+            rows = await owner.fetch("SELECT * FROM shared.messages WHERE type = 'unknown'")
+            assert {row["body_hash"] for row in rows} == {hashlib.sha256(body).digest() for body in bodies}
+            assert [(row["status"], row["error_class"]) for row in rows] == [("parked", "too_large")] * 2
+            assert {row["raw_body"] for row in rows} == {bodies[0][:1024]}
+            return all("above MESSAGE_LIMIT" in row["last_error"] for row in rows)
+
+        await eventually(parked, within=60, what="both parked")
+        await healed(amqp_url=config.amqp_url)
+        assert await owner.fetchval("SELECT count(*) FROM shared.tenants") == 1
 
 
 async def test_a_forged_message_with_the_id_of_a_handled_command_does_nothing(

@@ -14,6 +14,7 @@ from db.local.servers.rabbitmq import RabbitNode
 from db.settings import Settings
 from provisioner import topology
 from provisioner.__main__ import run
+from provisioner.frames import TooLarge
 from provisioner.rabbit import Rabbit
 from provisioner.upkeep import StuckError
 from tests.broker import unacknowledged
@@ -50,6 +51,9 @@ class Clumsy:
         self.taken.append(body)
 
     dead = signup = postpone = command
+
+    async def too_large(self, _id: str | None, _first: bytes, _message: TooLarge) -> None:
+        raise AssertionError("nothing is that large")
 
     async def database_back(self) -> None:
         raise AssertionError("PostgreSQL is not away")

@@ -10,6 +10,8 @@ PROJECT = Path(__file__).resolve().parents[2]
 PACKAGES = ("api", "provisioner", "db")
 LONGEST_MODULE = 300
 LONGEST_FUNCTION = 60
+REASON = "Longer than other modules: "
+"""What a module says in its first lines if it is."""
 
 
 def sources() -> list[Path]:
@@ -86,7 +88,7 @@ def test_modules_and_functions_are_small() -> None:
     for file in sources():
         text = file.read_text()
         lines = text.count("\n")
-        if lines > LONGEST_MODULE:
+        if lines > LONGEST_MODULE and REASON not in text[:300]:
             found.append(f"{file.relative_to(PROJECT)}: {lines} lines")
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):

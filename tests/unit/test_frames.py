@@ -78,7 +78,7 @@ def test_other_methods_are_passed_on_as_they_are() -> None:
 
 async def test_a_stream_that_ends_within_a_frame_is_incomplete() -> None:
     source = asyncio.StreamReader()
-    read = frames.Frames(source)
+    read = frames.Frames(source, limit=1024)
     source.feed_data(b"\x03\x00\x01\x00\x00\x00\x02ab\xce" + b"\x03\x00\x01\x00\x00\x00\x02a")
     source.feed_eof()
     assert await read.readexactly(10) == b"\x03\x00\x01\x00\x00\x00\x02ab\xce"
