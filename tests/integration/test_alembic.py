@@ -8,14 +8,9 @@ from msgspec.structs import replace
 from db.migrations.fingerprint import structure
 from db.migrations.lineages import lineage
 from db.settings import Settings
+from tests.migrations import BEFORE, CHAIN, EVERY, HEAD
 from tests.shell import alembic, typed
 from tests.support import Client, Service, Tenant, sign_up
-
-
-def at(config: Settings, back: int = 0) -> tuple[str, str]:
-    """Return what `revision_of` says of a tenant that is so many revisions behind the newest."""
-    revision = lineage("tenant", config.alembic_config).revisions[-1 - back].revision
-    return revision, revision
 
 
 async def revision_of(owner: asyncpg.Connection, slug: str) -> tuple[str | None, str | None]:
@@ -29,23 +24,23 @@ async def revision_of(owner: asyncpg.Connection, slug: str) -> tuple[str | None,
 async def test_one_tenant_goes_down_and_up_and_the_registry_follows(
     config: Settings, owner: asyncpg.Connection, tenant: Tenant
 ) -> None:
-    await alembic(config, "-x", "tenant=bakery", "downgrade", "-1")
-    assert await revision_of(owner, "bakery") == at(config, back=1)
+    await alembic(config, "-x", "tenant=bakery", "downgrade", BEFORE)
+    assert await revision_of(owner, "bakery") == (BEFORE, BEFORE)
     await alembic(config, "-x", "tenant=bakery", "upgrade", "head")
-    assert await revision_of(owner, "bakery") == at(config)
+    assert await revision_of(owner, "bakery") == (HEAD, HEAD)
 
 
 async def test_each_revision_is_told_as_an_event(
     config: Settings, owner: asyncpg.Connection, tenant: Tenant
 ) -> None:
-    await alembic(config, "-x", "tenant=bakery", "downgrade", "4c1f0e7a92d3")
+    await alembic(config, "-x", "tenant=bakery", "downgrade", CHAIN.base)
     await alembic(config, "-x", "tenant=bakery", "upgrade", "head")
     rows = await owner.fetch(
         "SELECT payload->'data'->>'revision' AS revision, tenant_version FROM shared.messages"
         " WHERE type = 'tenant.migrated' ORDER BY tenant_version"
     )
-    every = [script.revision for script in lineage("tenant", config.alembic_config).revisions]
-    assert [row["revision"] for row in rows] == [*every[-2::-1], *every[1:]]
+    of_all = [row["revision"] for row in rows if row["revision"] in EVERY]
+    assert of_all == [*EVERY[-2::-1], *EVERY[1:]]
     assert len({row["tenant_version"] for row in rows}) == len(rows)
 
 
@@ -62,8 +57,8 @@ async def test_the_other_tenants_are_left_alone(
     api: Client, config: Settings, owner: asyncpg.Connection, tenant: Tenant, provisioner: Service
 ) -> None:
     await sign_up(api, "florist")
-    await alembic(config, "-x", "tenant=bakery", "downgrade", "-1")
-    assert await revision_of(owner, "florist") == at(config)
+    await alembic(config, "-x", "tenant=bakery", "downgrade", BEFORE)
+    assert await revision_of(owner, "florist") == (HEAD, HEAD)
 
 
 async def test_a_dry_run_prints_the_sql_and_changes_nothing(
@@ -79,9 +74,9 @@ async def test_a_dry_run_prints_the_sql_and_changes_nothing(
 
 
 async def test_dry_run_false_means_false(config: Settings, owner: asyncpg.Connection, tenant: Tenant) -> None:
-    await alembic(config, "-x", "tenant=bakery", "downgrade", "-1")
+    await alembic(config, "-x", "tenant=bakery", "downgrade", BEFORE)
     await alembic(config, "-x", "dry_run=False", "-x", "tenant=bakery", "upgrade", "head")
-    assert await revision_of(owner, "bakery") == at(config)
+    assert await revision_of(owner, "bakery") == (HEAD, HEAD)
 
 
 async def test_public_is_an_alias_of_the_shared_lineage(config: Settings, owner: asyncpg.Connection) -> None:
@@ -97,19 +92,19 @@ async def test_the_whole_fleet_goes_down_and_up(
 ) -> None:
     await sign_up(api, "florist")
     shared = await owner.fetchval("SELECT version_num FROM shared.alembic_version")
-    await alembic(config, "-x", "yes=True", "downgrade", "-1")
+    await alembic(config, "-x", "yes=True", "downgrade", BEFORE)
     for slug in ("bakery", "florist"):
-        assert await revision_of(owner, slug) == at(config, back=1)
+        assert await revision_of(owner, slug) == (BEFORE, BEFORE)
     assert await owner.fetchval("SELECT version_num FROM shared.alembic_version") == shared
     await alembic(config, "upgrade", "head")
     for slug in ("bakery", "florist"):
-        assert await revision_of(owner, slug) == at(config)
+        assert await revision_of(owner, slug) == (HEAD, HEAD)
 
 
 async def test_many_at_once_take_turns(config: Settings, owner: asyncpg.Connection, tenant: Tenant) -> None:
     await alembic(config, "-x", "tenant=bakery", "downgrade", "base")
     await asyncio.gather(*(alembic(config, "-x", "tenant=bakery", "upgrade", "head") for _ in range(3)))
-    assert await revision_of(owner, "bakery") == at(config)
+    assert await revision_of(owner, "bakery") == (HEAD, HEAD)
 
 
 async def test_wrong_arguments_are_refused_with_words(config: Settings, tenant: Tenant) -> None:

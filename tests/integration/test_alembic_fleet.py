@@ -12,6 +12,14 @@ from tests.operators import Operator
 from tests.shell import Finished, alembic, typed, typed_at_terminal
 from tests.support import Client, Service, Tenant, sign_up
 
+NOTE = """
+def upgrade():
+    op.add_column("users", sa.Column("note", sa.Text()))
+
+def downgrade():
+    op.drop_column("users", "note")
+"""
+
 
 @pytest.fixture
 async def fleet(api: Client, tenant: Tenant, provisioner: Service) -> None:
@@ -37,13 +45,16 @@ async def refused(config: Settings, *arguments: str) -> Finished:
 
 
 async def test_a_step_down_leaves_the_tenant_that_has_lagged_behind(
-    fleet: None, config: Settings, owner: asyncpg.Connection
+    fleet: None, config: Settings, owner: asyncpg.Connection, tmp_path: Path
 ) -> None:
-    await alembic(config, "-x", "tenant=cafe", "downgrade", "-1")
-    done = await alembic(config, "-x", "yes=True", "downgrade", "-1")
-    assert [await at(owner, slug) for slug in ("bakery", "cafe", "florist")] == [BEFORE] * 3
-    assert f"from {HEAD}: 2 (bakery, florist)" in done.out
-    assert f"not moved, since at {BEFORE} or below: 1 (cafe)" in done.out
+    newer = release(config, tmp_path, NOTE)
+    ini = str(newer.alembic_config)
+    await alembic(newer, "-c", ini, "upgrade", "head")
+    await alembic(newer, "-c", ini, "-x", "tenant=cafe", "downgrade", "-1")
+    done = await alembic(newer, "-c", ini, "-x", "yes=True", "downgrade", "-1")
+    assert [await at(owner, slug) for slug in ("bakery", "cafe", "florist")] == [HEAD] * 3
+    assert "from r1: 2 (bakery, florist)" in done.out
+    assert f"not moved, since at {HEAD} or below: 1 (cafe)" in done.out
 
 
 async def test_a_deleted_tenant_that_can_be_restored_comes_along(
@@ -79,14 +90,14 @@ async def test_a_plan_says_what_is_dropped_before_anything_is(
 async def test_at_a_terminal_a_fleet_downgrade_asks(
     tenant: Tenant, config: Settings, owner: asyncpg.Connection, said: str, moved: bool
 ) -> None:
-    done = await typed_at_terminal(config, said, "alembic", "downgrade", "-1")
+    done = await typed_at_terminal(config, said, "alembic", "downgrade", BEFORE)
     assert "Go on?" in done.out + done.err
     assert (done.code == 0) is moved, done.err
     assert await at(owner, "bakery") == (BEFORE if moved else HEAD)
 
 
 async def test_one_tenant_is_not_asked_for(fleet: None, config: Settings, owner: asyncpg.Connection) -> None:
-    await alembic(config, "-x", "tenant=cafe", "downgrade", "-1")
+    await alembic(config, "-x", "tenant=cafe", "downgrade", BEFORE)
     assert [await at(owner, slug) for slug in ("bakery", "cafe", "florist")] == [HEAD, BEFORE, HEAD]
 
 
@@ -171,12 +182,7 @@ async def test_a_revision_that_cannot_be_taken_back_keeps_all_where_they_are(
 async def test_a_dry_run_over_the_fleet_prints_each_tenants_script_and_changes_nothing(
     fleet: None, config: Settings, owner: asyncpg.Connection, tmp_path: Path
 ) -> None:
-    newer = release(
-        config,
-        tmp_path,
-        "def upgrade():\n    op.add_column('users', sa.Column('note', sa.Text()))\n\n"
-        "def downgrade():\n    op.drop_column('users', 'note')",
-    )
+    newer = release(config, tmp_path, NOTE)
     ini = str(newer.alembic_config)
     for slug in ("bakery", "florist"):
         await alembic(newer, "-c", ini, "-x", f"tenant={slug}", "upgrade", "head")
@@ -187,12 +193,19 @@ async def test_a_dry_run_over_the_fleet_prints_each_tenants_script_and_changes_n
     assert [await at(owner, slug) for slug in ("bakery", "cafe", "florist")] == ["r1", HEAD, "r1"]
 
 
-async def test_sql_between_two_revisions_is_printed_without_a_database(config: Settings) -> None:
-    done = await alembic(config, "upgrade", f"{CHAIN.base}:head", "--sql")
-    assert f"SET version_num='{HEAD}'" in done.out
+async def test_sql_between_two_revisions_is_printed_without_a_database(
+    config: Settings, tmp_path: Path
+) -> None:
+    newer = release(config, tmp_path, NOTE, "def upgrade():\n    op.execute('CREATE TABLE a (b int)')")
+    ini = str(newer.alembic_config)
+    done = await alembic(newer, "-c", ini, "upgrade", f"{CHAIN.base}:head", "--sql")
+    assert "SET version_num='r2'" in done.out
     assert "CREATE TABLE users" not in done.out
-    done = await alembic(config, "downgrade", f"{HEAD}:{CHAIN.base}", "--sql")
-    assert f"SET version_num='{CHAIN.base}'" in done.out
+    done = await alembic(newer, "-c", ini, "downgrade", f"r2:{HEAD}", "--sql")
+    assert "DROP COLUMN note" in done.out
+    assert f"SET version_num='{HEAD}'" in done.out
+    done = await alembic(newer, "-c", ini, "downgrade", f"r1:{CHAIN.base}", "--sql")
+    assert f"-- downgrade {HEAD} -> " in done.out
 
 
 async def test_history_is_printed_once_and_without_a_database(config: Settings) -> None:

@@ -43,7 +43,7 @@ async def test_an_older_tenant_is_brought_to_head_and_served_again(
     assert await structure(owner, (await registered(owner, "bakery")).schema_name) == fresh
     made = await api.post("/users", headers=tenant.headers, json={"email": "ann@example.com"})
     assert made.status_code == 201, made.text
-    revisions_told = await told(owner, "tenant.migrated")
+    revisions_told = [revision for revision in await told(owner, "tenant.migrated") if revision in EVERY]
     down, up = revisions_told[: len(EVERY) - 1], revisions_told[len(EVERY) - 1 :]
     assert down == EVERY[-2::-1]  # each revision by hand
     # Each script, and each online revision, by command.
@@ -53,7 +53,7 @@ async def test_an_older_tenant_is_brought_to_head_and_served_again(
 async def test_the_event_comes_after_the_command_and_names_it(
     config: Settings, tenant: Tenant, operator: Operator, owner: asyncpg.Connection
 ) -> None:
-    await alembic(config, "-x", "tenant=bakery", "downgrade", "-1")
+    await alembic(config, "-x", "tenant=bakery", "downgrade", BEFORE)
     message_id = await asked(operator, "bakery")
     command = await settles(owner, message_id, "handled")
     event = await one(
@@ -75,7 +75,7 @@ async def test_a_tenant_goes_to_a_revision_on_the_way_if_that_is_asked_for(
 async def test_a_suspended_tenant_is_migrated_and_stays_suspended(
     config: Settings, tenant: Tenant, operator: Operator, owner: asyncpg.Connection
 ) -> None:
-    await alembic(config, "-x", "tenant=bakery", "downgrade", "-1")
+    await alembic(config, "-x", "tenant=bakery", "downgrade", BEFORE)
     await operator.has("suspend", "bakery")
     await settles(owner, await asked(operator, "bakery"), "handled")
     assert (await revisions(owner, "bakery"))[0] == HEAD

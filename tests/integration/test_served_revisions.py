@@ -25,21 +25,20 @@ def selected() -> Columns:
 
 async def columns_by_revision(owner: asyncpg.Connection, chain: Lineage) -> list[Columns]:
     """Return the columns that a tenant has at each revision, the oldest first."""
-    schema = new_schema_name()
     found: list[Columns] = []
-    before: str | None = None
-    async with owner.transaction():
-        await roles.create_schema(owner, schema)
-        for script in chain.revisions:
-            await run_script(owner, schema, render(chain, before, script.revision))
-            before = script.revision
+    for script in chain.revisions:
+        schema = new_schema_name()
+        async with owner.transaction():
+            await roles.create_schema(owner, schema)
+            await run_script(owner, schema, render(chain, None, script.revision))
             rows = await owner.fetch(
                 "SELECT c.relname, a.attname FROM pg_catalog.pg_class c"
                 " JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
                 " WHERE c.relnamespace = $1::regnamespace AND c.relkind IN ('r', 'p')",
                 schema,
             )
-            found.append({(row["relname"], row["attname"]) for row in rows})
+            await roles.drop_schema(owner, schema)
+        found.append({(row["relname"], row["attname"]) for row in rows})
     return found
 
 

@@ -8,12 +8,10 @@ import asyncpg
 import pytest
 from msgspec.structs import replace
 
-from db.migrations.lineages import lineage
-from db.settings import PROJECT, Settings
+from db.settings import Settings
+from tests.migrations import BEFORE, HEAD
 from tests.shell import Finished, alembic, typed
 from tests.support import Client, Service, Tenant, becomes, eventually, problem, requested, sign_up
-
-HEAD = lineage("tenant", PROJECT / "alembic.ini").head
 
 
 async def tenants(config: Settings, *arguments: str) -> Finished:
@@ -82,7 +80,7 @@ async def test_migrate_all_asks_each_tenant_that_is_behind_once(
 ) -> None:
     for slug in ("florist", "grocer"):
         await sign_up(api, slug)
-        await alembic(config, "-x", f"tenant={slug}", "downgrade", "-1")
+        await alembic(config, "-x", f"tenant={slug}", "downgrade", BEFORE)
     await provisioner.stop()
     assert (await printed(config, "migrate", "--all"))["count"] == 2
     done = await tenants(config, "migrate", "--all")
