@@ -1,4 +1,4 @@
-"""The home of a local deployment: files that cannot be used are named, with what to do."""
+"""The home of a local deployment: files that cannot be used are named, with the remedy."""
 
 from pathlib import Path
 

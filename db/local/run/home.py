@@ -62,7 +62,7 @@ class Running(msgspec.Struct, frozen=True):
 
 
 class HomeError(Exception):
-    """A file of the directory cannot be used. The message names it and says what to do."""
+    """A file of the directory cannot be used. The message names it and names the remedy."""
 
 
 _REMEDY: Final = (
