@@ -102,7 +102,9 @@ async def test_a_full_queue_sends_commands_back_to_the_ledger(
 async def test_an_unbound_queue_is_bound_again(
     rabbit_config: Settings, owner: asyncpg.Connection, channel: AbstractChannel, healed: Healed
 ) -> None:
-    async with serving(rabbit_config) as api, provisioning(rabbit_config):
+    # Between two heartbeats, each of which would bind it again before anything is returned.
+    config = replace(rabbit_config, heartbeat_interval=60)
+    async with serving(config) as api, provisioning(config):
         await sign_up(api, "before")
         queue = await channel.get_queue(topology.COMMANDS_QUEUE, ensure=False)
         await queue.unbind(topology.COMMANDS, topology.COMMANDS_KEY)
