@@ -56,7 +56,6 @@ def transport(config: Settings) -> Transport:
         publish_timeout=config.publish_timeout,
         bulk=config.bulk_in_flight,
         limit=config.message_limit,
-        declare_every=config.heartbeat_interval,
     )
 
 

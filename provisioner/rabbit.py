@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import structlog
-from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import DeliveryError, PublishError
 
 from db.ledger.heartbeats import BrokerState
@@ -39,7 +38,6 @@ class Rabbit:
         publish_timeout: seconds that one publish may take, including its confirm.
         bulk: number of commands of bulk work to hold, whether they are worked on or wait. More are given back.
         limit: largest body that is received whole, in bytes.
-        declare_every: seconds between two declarations of the topology, of which somebody may delete a part.
     """
 
     def __init__(
@@ -51,12 +49,10 @@ class Rabbit:
         publish_timeout: float,
         bulk: int = 10,
         limit: int = 1 << 20,
-        declare_every: float = 2.0,
     ) -> None:
         self._address = address(url)
         self._publish_timeout = publish_timeout
         self._limit = limit
-        self._declare_every = declare_every
         self._up = asyncio.Event()
         self._publisher: Publisher | None = None
         self._receiver = Receiver(
@@ -161,22 +157,17 @@ class Rabbit:
             delay = min(delay * 2, _RECONNECT_CAP)
 
     async def _publishing(self) -> None:
-        """Declare the topology again and again, and keep the publisher open until a channel is lost or it is stale."""
+        """Declare the topology, then keep the publisher open until a channel is lost or the topology is stale."""
         connection = await connect(self._address, timeout=self._publish_timeout, limit=self._limit)
         try:
             async with asyncio.timeout(self._publish_timeout * 3):
-                await _declare(connection)
+                declaring = await connection.channel()
+                await topology.declare(declaring)
+                await declaring.close()
                 self._publisher = await Publisher.open(connection)
             self._up.set()
             log.info("broker up")
-            lost = asyncio.ensure_future(first(self._publisher.lost(), self._receiver.over.wait()))
-            try:
-                # Nobody tells of an exchange or a binding that was deleted.
-                while not (await asyncio.wait([lost], timeout=self._declare_every))[0]:
-                    async with asyncio.timeout(self._publish_timeout):
-                        await _declare(connection)
-            finally:
-                lost.cancel()
+            await first(self._publisher.lost(), self._receiver.over.wait())
         finally:
             self._up.clear()
             self._publisher = None
@@ -193,13 +184,6 @@ class Rabbit:
                 self._publisher.stale.set()
         if session.away.is_set():
             await consumer.database_back()
-
-
-async def _declare(connection: AbstractConnection) -> None:
-    """Declare the topology, on a channel for that alone."""
-    channel = await connection.channel()
-    await topology.declare(channel)
-    await channel.close()
 
 
 def _connection_lost(error: BaseException) -> str:
