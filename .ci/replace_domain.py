@@ -80,7 +80,7 @@ def inside() -> int:
         revision = write_revision(blocks, environment)
         run(PROJECT, ".venv/bin/alembic", "upgrade", "head", **environment)
         asyncio.run(check_bakery(environment["OWNER_DATABASE_URL"], revision))
-        run(PROJECT, ".venv/bin/alembic", "downgrade", "-1", **environment)
+        run(PROJECT, ".venv/bin/alembic", "-x", "yes=True", "downgrade", "-1", **environment)
         run(PROJECT, ".venv/bin/alembic", "-x", "tenant=bakery", "upgrade", "head", **environment)
         asyncio.run(check_bakery(environment["OWNER_DATABASE_URL"], revision))
     run(PROJECT, "make", "lint")
