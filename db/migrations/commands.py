@@ -18,7 +18,7 @@ from db import (
 )
 from db.migrations.arguments import Arguments
 from db.migrations.comparison import compare_defaults, included, partitions
-from db.migrations.lineage import LineageName, narrow
+from db.migrations.lineage import Lineage, LineageName, narrow
 from db.migrations.move import driver
 from db.migrations.online import migrated
 from db.migrations.render import render
@@ -53,7 +53,7 @@ async def run_on(
     def applied(*, ctx: Any, heads: set[str], **_: Any) -> None:
         revision = next(iter(heads), None)
         ctx.connection.connection.dbapi_connection.run_async(
-            lambda raw: _record(raw, schemas, target, revision)
+            lambda raw: _stamped(schemas.lineage(target.lineage), target, raw, revision)
         )
 
     async with schemas.locked(target) as connection:
@@ -109,17 +109,23 @@ def _run(connection: Connection, environment: EnvironmentContext, target: Target
         environment.run_migrations()
 
 
-async def _record(connection: Any, schemas: Schemas, target: Target, revision: str | None) -> None:
+async def record(lineage: Lineage, target: Target, connection: Any, revision: str | None) -> None:
+    """Write registry and event of the revision that a schema is at now, in the transaction that brought it there."""
+    if target.tenant_id is None:
+        return
+    if revision is None:  # base: no event, because it would have no revision
+        await record_revision(connection, target.tenant_id, lineage, revision)
+    else:
+        await migrated(connection, target.tenant_id, lineage, revision, caused_by=None)
+
+
+async def _stamped(lineage: Lineage, target: Target, connection: Any, revision: str | None) -> None:
     """Write grants, registry and event of a stamped revision, in the transaction that stamps it."""
     if target.tenant_id is None:
         await rights.grant_shared(connection)
-        return
-    await roles.grant_schema(connection, names.schema_name(target.schema))
-    chain = schemas.lineage(target.lineage)
-    if revision is None:  # base: no event, because it would have no revision
-        await record_revision(connection, target.tenant_id, chain, revision)
     else:
-        await migrated(connection, target.tenant_id, chain, revision, caused_by=None)
+        await roles.grant_schema(connection, names.schema_name(target.schema))
+    await record(lineage, target, connection, revision)
 
 
 @write_hooks.register("style")

@@ -6,7 +6,8 @@ grants, registry entry and event. What fails in one schema keeps none of the oth
 
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final, cast, get_args
@@ -22,11 +23,9 @@ from db.migrations.arguments import Arguments
 from db.migrations.lineage import Lineage, LineageName, UnknownRevisionError, narrow
 from db.migrations.lineages import lineage
 from db.migrations.move import driver, move
-from db.migrations.online import migrated
 from db.migrations.plan import Direction
-from db.migrations.run import current_revision, record_revision
+from db.migrations.run import current_revision
 from db.migrations.schemas import Schemas, Target
-from db.session.connection import Connection
 from db.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -142,10 +141,15 @@ class _Report:
         self._tried = 0
         self._failures: list[str] = []
 
-    def of(self, target: Target) -> "_Attempt":
-        """Return a context that takes the failure of a target's work."""
+    @asynccontextmanager
+    async def of(self, target: Target) -> AsyncIterator[None]:
+        """Note the failure of a target's work, so that the other targets' work goes on."""
         self._tried += 1
-        return _Attempt(target, self._failures)
+        try:
+            yield
+        except Exception as error:
+            log.debug("%s failed", target.label, exc_info=error)
+            self._failures.append(f"{target.label}: {_words(error)}")
 
     def close(self) -> None:
         """Raise what failed.
@@ -158,24 +162,6 @@ class _Report:
         if self._failures:
             listed = "\n  ".join(self._failures)
             raise CommandError(f"{len(self._failures)} of {self._tried} failed:\n  {listed}")
-
-
-class _Attempt:
-    """A target's work. Its failure is noted, and the other targets' work goes on."""
-
-    def __init__(self, target: Target, failures: list[str]) -> None:
-        self._target = target
-        self._failures = failures
-
-    async def __aenter__(self) -> None:
-        return
-
-    async def __aexit__(self, kind: object, error: BaseException | None, _: object) -> bool:
-        if not isinstance(error, Exception):
-            return False
-        log.debug("%s failed", self._target.label, exc_info=error)
-        self._failures.append(f"{self._target.label}: {_words(error)}")
-        return True
 
 
 class _Moves:
@@ -266,18 +252,8 @@ class _Moves:
             log.info(
                 "%s: %s %s -> %s", target.label, self._direction, current or "base", destination or "base"
             )
-            record = partial(_record, chain, target)
+            record = partial(commands.record, chain, target)
             await move(connection, chain, target.schema, self._direction, current, destination, record)
-
-
-async def _record(chain: Lineage, target: Target, connection: Connection, revision: str | None) -> None:
-    """Write registry and event of a revision that was reached."""
-    if target.tenant_id is None:
-        return
-    if revision is None:  # base: no event, because it would have no revision
-        await record_revision(connection, target.tenant_id, chain, revision)
-    else:
-        await migrated(connection, target.tenant_id, chain, revision, caused_by=None)
 
 
 def _words(error: Exception) -> str:

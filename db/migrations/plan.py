@@ -76,7 +76,7 @@ def _newest(lineage: Lineage, current: Iterable[str | None]) -> str | None:
             raise CommandError(
                 f"a tenant is at {revision}, which this release does not know: name the revision to go to"
             )
-    return max(known, key=lineage.position, default=None)
+    return lineage.newest(known)
 
 
 def _step(lineage: Lineage, start: str | None, steps: int, text: str) -> str | None:
