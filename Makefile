@@ -9,7 +9,7 @@ UV := $(CACHE)/uv/bin/uv
 STAMP := .venv/.locked
 SPECS := $(CACHE)/asyncapi/node_modules/@asyncapi/specs
 # The slowest first, so that no worker is left alone with one of them in the end.
-SUITE := tests/e2e tests/faults tests/domain tests/integration tests/unit
+SUITE := tests/e2e tests/faults tests/domain tests/integration tests/citus tests/unit
 
 # uv follows the user's own settings first, then the index that pip is configured with.
 WITH_INDEX = index="$${UV_DEFAULT_INDEX:-$${UV_INDEX_URL:-$${PIP_INDEX_URL:-$$(cat $(CACHE)/uv/index)}}}"; \
@@ -20,16 +20,20 @@ UV_RUN = $(WITH_INDEX) $(UV)
 export PORT
 
 .DEFAULT_GOAL := help
-.PHONY: help run test coverage lint bench soak lock clean
+.PHONY: help run test test-citus coverage lint bench soak lock clean
 
 help: ## what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(STAMP) ## everything on this machine: PostgreSQL, RabbitMQ, API, provisioner; Ctrl-C stops it
 	@exec $(BIN)/python -m db.local --with-parent
 
 test: $(STAMP) $(SPECS) ## the whole suite, on real servers
 	$(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal --basetemp=$(CACHE)/tests $(SUITE) $(ARGS)
+
+test-citus: $(STAMP) ## the same on a Citus cluster for tests alone: CITUS_URL=... names a superuser and a database
+	@test -n "$$CITUS_URL" || { echo "Name a superuser's address of a database: make test-citus CITUS_URL=..." >&2; exit 2; }
+	$(BIN)/pytest --basetemp=$(CACHE)/tests tests/citus $(ARGS)
 
 coverage: $(STAMP) $(SPECS) ## the same, measured, subprocesses included; HTML in .cache/coverage/html
 	@mkdir -p $(CACHE)/coverage

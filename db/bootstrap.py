@@ -14,8 +14,18 @@ from db.errors import TenantryError
 from db.migrations.lineages import lineage
 from db.migrations.run import upgrade_shared
 from db.names import literal, quoted
-from db.server import contention, extensions, hardening, installation, ownership, repair, roles, version
-from db.server.installation import TENANTRY, Installation
+from db.server import (
+    citus,
+    contention,
+    extensions,
+    hardening,
+    installation,
+    ownership,
+    repair,
+    roles,
+    version,
+)
+from db.server.installation import Installation
 from db.session import address, locks
 from db.session.connection import EXTENSIONS, Connection
 from db.settings import Settings
@@ -68,7 +78,8 @@ async def bootstrap(
 ) -> Bootstrapped:
     """Make the logins, install extensions, harden the database, make a keeper and migrate the shared lineage.
 
-    In a database that was restored from a dump, also make the owner own it, and the tenants' roles again.
+    Where Citus is installed, also set the database up for it. In a database that was restored from a dump, also
+    make the owner own it, and the tenants' roles again.
 
     Args:
         superuser_url: a superuser's address of the database, which is created if it does not exist.
@@ -84,19 +95,19 @@ async def bootstrap(
         ForeignRoleError: roles of tenants are not this installation's.
     """
     settings = settings or Settings()
-    ours = Installation(settings.role_prefix)
     await contention.retried(partial(_create_database, superuser_url))
     connection = await asyncpg.connect(superuser_url)
     try:
         await version.check(connection)
         await version.check_encoding(connection)
+        ours = await installation.of(connection, settings.role_prefix)
         await _check_installation(connection, ours)
 
         async def prepare() -> None:
             async with connection.transaction():
                 await connection.execute(f"SELECT pg_advisory_xact_lock({locks.BOOTSTRAP})")
                 await _logins(connection, ours, owner_password, app_password, settings)
-                await prepare_database(connection, ours, harden=harden)
+                await prepare_database(connection, settings.role_prefix, harden=harden)
 
         # The lock is the database's and roles are the cluster's: another database's bootstrap may be at them.
         await contention.retried(prepare)
@@ -110,27 +121,33 @@ async def bootstrap(
     )
 
 
-async def prepare_database(
-    connection: Connection, ours: Installation = TENANTRY, *, harden: bool = True
-) -> None:
+async def prepare_database(connection: Connection, prefix: str | None = None, *, harden: bool = True) -> None:
     """Grant the logins their rights on the connection's database, install its extensions, and harden it.
+
+    Where Citus is installed, also set it up.
 
     Each database needs this once, because a clone does not get the rights on the original.
 
     Args:
-        connection: of a superuser.
-        ours: whose logins get the rights.
+        connection: of a superuser, in a transaction where Citus is installed.
+        prefix: what the names of the logins begin with; None for the default.
         harden: whether to run the hardening.
 
     Raises:
         ExtensionError: an extension cannot be installed.
     """
+    ours = await installation.of(connection, prefix)
     database = quoted(await connection.fetchval("SELECT current_database()"))
-    await connection.execute(
-        f"REVOKE ALL ON DATABASE {database} FROM PUBLIC;"
-        f"GRANT CONNECT, CREATE ON DATABASE {database} TO {quoted(ours.owner)};"
-        f"GRANT CONNECT ON DATABASE {database} TO {quoted(ours.app)}"
+    await ours.execute(
+        connection,
+        (
+            f"REVOKE ALL ON DATABASE {database} FROM PUBLIC",
+            f"GRANT CONNECT, CREATE ON DATABASE {database} TO {quoted(ours.owner)}",
+            f"GRANT CONNECT ON DATABASE {database} TO {quoted(ours.app)}",
+        ),
     )
+    if ours.citus:
+        await citus.prepare(connection, ours)
     await extensions.prepare(connection, extensions.WANTED, ours.owner)
     if harden:
         await hardening.harden(connection, ours)
@@ -243,23 +260,21 @@ async def _logins(
             await connection.execute(f"CREATE ROLE {quoted(role)}")
     await connection.execute(_QUIET)
     # The owner needs CREATEROLE only to add keepers. NOINHERIT keeps tenants' rights from the API's login.
-    await connection.execute(
-        f"ALTER ROLE {quoted(ours.owner)} LOGIN INHERIT CREATEROLE NOSUPERUSER NOCREATEDB NOREPLICATION"
-        f" NOBYPASSRLS PASSWORD {literal(owner_password)};"
-        f"ALTER ROLE {quoted(ours.app)} LOGIN NOINHERIT NOCREATEROLE NOSUPERUSER NOCREATEDB NOREPLICATION"
-        f" NOBYPASSRLS PASSWORD {literal(app_password)}"
-    )
-    await connection.execute(hardening.login_settings({"search_path": EXTENSIONS}, ours.owner))
-    await connection.execute(
-        hardening.login_settings(
-            {
-                "search_path": EXTENSIONS,
-                "statement_timeout": _milliseconds(settings.statement_timeout),
-                "lock_timeout": _milliseconds(settings.lock_timeout),
-                "idle_in_transaction_session_timeout": _milliseconds(settings.idle_in_transaction_timeout),
-            },
-            ours.app,
-        )
+    app = {
+        "search_path": EXTENSIONS,
+        "statement_timeout": _milliseconds(settings.statement_timeout),
+        "lock_timeout": _milliseconds(settings.lock_timeout),
+        "idle_in_transaction_session_timeout": _milliseconds(settings.idle_in_transaction_timeout),
+    }
+    no_more = "NOSUPERUSER NOCREATEDB NOREPLICATION NOBYPASSRLS"
+    await ours.execute(
+        connection,
+        (
+            f"ALTER ROLE {quoted(ours.owner)} LOGIN INHERIT CREATEROLE {no_more} PASSWORD {literal(owner_password)}",
+            f"ALTER ROLE {quoted(ours.app)} LOGIN NOINHERIT NOCREATEROLE {no_more} PASSWORD {literal(app_password)}",
+            *hardening.login_settings({"search_path": EXTENSIONS}, ours.owner),
+            *hardening.login_settings(app, ours.app),
+        ),
     )
 
 

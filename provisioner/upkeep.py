@@ -1,4 +1,4 @@
-"""Upkeep: sends heartbeats, publishes lost commands again, and deletes rows past their retention."""
+"""Upkeep: sends heartbeats, publishes lost commands again, deletes rows past their retention and unused roles."""
 
 import asyncio
 import os
@@ -9,6 +9,7 @@ import uuid_utils.compat as uuid7
 from asyncpg import Pool
 
 from db.ledger import heartbeats, outbox
+from db.server import repair
 from db.session.connection import Connection
 from db.tenants import idempotency, tokens
 from provisioner import failures
@@ -97,6 +98,7 @@ class Upkeep:
                             await self._beat(connection)
                         await idempotency.sweep(connection, days=self._retention_days)
                         await tokens.sweep(connection, days=self._retention_days)
+                        await repair.drop_unused(connection)
                     first = False
             except failures.NOT_NOW as error:
                 log.warning("no heartbeat", error=repr(error))

@@ -12,7 +12,7 @@ from db.ledger import pause
 from db.migrations.lineage import LineageError, LineageName
 from db.migrations.lineages import lineage, not_idempotent
 from db.migrations.run import current_revision
-from db.server import extensions, hardening, installation, ownership, repair, rights, version
+from db.server import citus, extensions, hardening, installation, ownership, repair, rights, version
 from db.session.connection import EXTENSIONS, Connection
 from db.settings import Settings
 
@@ -176,10 +176,13 @@ async def _tenants(connection: Connection) -> list[Finding]:
         )
         for name, slugs in (await repair.reaching(connection)).items()
     ]
-    owner = (await installation.of(connection)).owner
-    foreign = await ownership.foreign(connection, owner)
+    ours = await installation.of(connection)
+    if ours.citus:
+        flaws = await citus.check(connection, ours)
+        found += [Finding("Citus", flaw.problem, flaw.allows) for flaw in flaws]
+    foreign = await ownership.foreign(connection, ours.owner)
     if foreign:
-        problem = f"{len(foreign)} objects are not {owner}'s ({repair.named(foreign)})"
+        problem = f"{len(foreign)} objects are not {ours.owner}'s ({repair.named(foreign)})"
         found.append(
             Finding(
                 "ownership",

@@ -27,7 +27,7 @@ from db.migrations.schemas import Schemas, Target
 from db.models import access  # noqa: F401
 from db.models.base import Base
 from db.models.shared import Shared
-from db.server import rights, roles
+from db.server import installation, rights, roles
 
 METADATA: Final[dict[LineageName, MetaData]] = {"shared": Shared.metadata, "tenant": Base.metadata}
 
@@ -86,7 +86,9 @@ async def compare(environment: EnvironmentContext, schemas: Schemas, arguments: 
         if name == "tenant":
             raw = await driver(connection)
             await connection.execute(text("SELECT 1"))  # makes SQLAlchemy begin its transaction
-            await raw.execute(f"CREATE SCHEMA {names.quoted(scratch)};{render(chain, None, chain.head).sql}")
+            ours = await installation.of(raw)
+            script = (statement.sql for statement in render(chain, None, chain.head).statements)
+            await ours.execute(raw, (*ours.unsharded(names.quoted(scratch)), *script))
         await connection.run_sync(_run, environment, Target(name, scratch, name), ())
         await connection.rollback()
 

@@ -6,7 +6,7 @@ from db.errors import TenantryError
 from db.migrations.lineage import Lineage
 from db.migrations.render import Rendered, render
 from db.names import SchemaName, quoted, schema_name
-from db.server import rights, roles
+from db.server import installation, rights, roles
 from db.session import locks
 from db.session.connection import Connection, migration_path
 from db.tenants import registry
@@ -55,7 +55,8 @@ async def upgrade_shared(
         await connection.execute(f"SELECT pg_advisory_xact_lock({locks.SHARED})")
         # IF NOT EXISTS would need CREATE on the database even if the schema exists.
         if await connection.fetchval("SELECT to_regnamespace('shared')") is None:
-            await connection.execute("CREATE SCHEMA shared")
+            ours = await installation.of(connection)
+            await ours.execute(connection, ours.unsharded("shared"))
         current = await current_revision(connection, "shared")
         if current is not None and not lineage.knows(current):
             return current
@@ -74,8 +75,7 @@ async def run_shared(connection: Connection, script: Rendered) -> None:
         connection: of the owner, in a transaction that holds the lineage's lock.
         script: the script, which must start at the revision of ``shared``.
     """
-    await connection.execute("SET LOCAL search_path TO pg_catalog, pg_temp")
-    await connection.execute(script.sql)
+    await _run(connection, "pg_catalog, pg_temp", script)
     await rights.grant_shared(connection)
 
 
@@ -94,14 +94,19 @@ async def run_script(connection: Connection, schema: SchemaName, script: Rendere
     before = await current_revision(connection, schema)
     if before != script.start:
         raise MigrationError(f"{schema} is at {before}, not at {script.start}")
-    await connection.execute(
-        f"SET LOCAL search_path TO {migration_path(schema_name(schema))};\n{script.sql}\n"
-        "SET LOCAL search_path TO ''"
-    )
+    await _run(connection, migration_path(schema_name(schema)), script)
     after = await current_revision(connection, schema)
     if after != script.end:
         raise MigrationError(f"{schema} is at {after}, not at {script.end}")
     await roles.grant_schema(connection, schema)
+
+
+async def _run(connection: Connection, path: str, script: Rendered) -> None:
+    ours = await installation.of(connection)
+    statements = (statement.sql for statement in script.statements)
+    await ours.execute(
+        connection, (f"SET LOCAL search_path TO {path}", *statements, "SET LOCAL search_path TO ''")
+    )
 
 
 async def record_revision(

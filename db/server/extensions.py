@@ -91,7 +91,8 @@ async def prepare(connection: Connection, wanted: Sequence[str], owner: str) -> 
     # Two provisioners may start at once.
     await connection.execute(f"SELECT pg_advisory_xact_lock({locks.BOOTSTRAP})")
     if await connection.fetchval("SELECT to_regnamespace($1)", EXTENSIONS) is None:
-        await connection.execute(f"CREATE SCHEMA {EXTENSIONS} AUTHORIZATION {quoted(owner)}")
+        ours = await installation.of(connection)
+        await ours.execute(connection, ours.unsharded(f"{EXTENSIONS} AUTHORIZATION {quoted(owner)}"))
     if await connection.fetchval("SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user"):
         await connection.execute(f"ALTER SCHEMA {EXTENSIONS} OWNER TO {quoted(owner)}")
     for creator in await connection.fetch(_CREATORS, EXTENSIONS):

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from db.names import literal, quoted
-from db.server.installation import TENANTRY, Installation
+from db.server.installation import Installation
 from db.session.connection import Connection
 
 
@@ -76,6 +76,12 @@ FUNCTIONS: Final = (
         "one tenant reads the text of statements that the connection ran for another",
         "pg_prepared_statement|pg_cursor",
     ),
+    Item(
+        "functions that run SQL text (Citus)",
+        "an injected expression runs whole statements, on every node",
+        "run_command_on_.*|master_run_on_worker",
+        owner=True,
+    ),
     Item("setseed", "one tenant chooses the random numbers of the next on its connection", "setseed"),
     Item(
         "messages in the write-ahead log",
@@ -114,7 +120,7 @@ LANGUAGES: Final = "trusted languages"
 LANGUAGES_ALLOWS: Final = "DO blocks and functions of one's own, and so statements built at run time"
 
 
-async def harden(connection: Connection, installation: Installation = TENANTRY) -> None:
+async def harden(connection: Connection, installation: Installation) -> None:
     """Revoke from PUBLIC all that this module lists, in the connection's database. Safe to repeat.
 
     Args:
@@ -141,7 +147,7 @@ async def harden(connection: Connection, installation: Installation = TENANTRY) 
         language = quoted(row["lanname"])
         script.append(f"REVOKE ALL ON LANGUAGE {language} FROM PUBLIC")
         script.append(f"GRANT USAGE ON LANGUAGE {language} TO {quoted(installation.owner)}")
-    await connection.execute(";\n".join(script))
+    await installation.execute(connection, script)
 
 
 async def missing(connection: Connection) -> list[Missing]:
@@ -169,8 +175,6 @@ async def missing(connection: Connection) -> list[Missing]:
     return found
 
 
-def login_settings(settings: dict[str, str], role: str) -> str:
-    """Return the SQL that sets ``settings`` on a login."""
-    return ";\n".join(
-        f"ALTER ROLE {quoted(role)} SET {name} = {literal(value)}" for name, value in settings.items()
-    )
+def login_settings(settings: dict[str, str], role: str) -> list[str]:
+    """Return the statements that set ``settings`` on a login."""
+    return [f"ALTER ROLE {quoted(role)} SET {name} = {literal(value)}" for name, value in settings.items()]

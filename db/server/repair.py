@@ -1,12 +1,16 @@
-"""Tenants that lack their role or its rights, as after a dump was restored: a dump of a database has no roles."""
+"""Tenants that lack their role or its rights, as after a dump was restored, and roles that lack their tenant.
+
+A dump of a database has no roles.
+"""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
+import asyncpg
 import msgspec
 
-from db.errors import TenantryError
 from db.names import quoted, schema_name
 from db.server import contention, installation, roles
 from db.server.ownership import BATCH
@@ -22,10 +26,6 @@ class Lack(msgspec.Struct, frozen=True):
     slug: str
     schema: str
     problem: str
-
-
-class ForeignRoleError(TenantryError):
-    """A tenant's role is none that a keeper of this installation administers."""
 
 
 _LACKING: Final = """
@@ -70,7 +70,7 @@ async def mend(connection: Connection) -> int:
         connection: of the owner, not in a transaction.
 
     Raises:
-        ForeignRoleError: roles are there that no keeper of this installation administers. The others are mended.
+        roles.ForeignRoleError: roles are there that no keeper of this installation administers. The others are mended.
     """
     found = await lacking(connection)
     stuck: list[str] = []
@@ -78,7 +78,7 @@ async def mend(connection: Connection) -> int:
         batch = found[start : start + BATCH]
         stuck += await contention.retried(partial(_mend, connection, batch))
     if stuck:
-        raise ForeignRoleError(
+        raise roles.ForeignRoleError(
             f"the roles of {named(stuck)} are not of this installation's keepers: somebody made them by hand, or"
             " they are another installation's. A superuser can drop those that own nothing; then run"
             " `litestar bootstrap` again"
@@ -87,16 +87,51 @@ async def mend(connection: Connection) -> int:
 
 
 async def _mend(connection: Connection, batch: Sequence[Lack]) -> list[str]:
-    """Mend some tenants in one transaction; return the slugs of those whose roles are not ours."""
-    stuck = []
+    """Mend some tenants; return the slugs of those whose roles are not ours.
+
+    Roles are committed before they get rights, and keepers before they make roles, as Citus's nodes need.
+    """
+    async with connection.transaction():
+        keeper = await roles.keeper(connection)
+    stuck, mended = [], []
     async with connection.transaction():
         for lack in batch:
             schema = schema_name(lack.schema)
-            if await roles.restore(connection, schema):
-                await roles.grant_schema(connection, schema)
+            if await roles.restore(connection, schema, keeper):
+                mended.append(schema)
             else:
                 stuck.append(lack.slug)
+    async with connection.transaction():
+        for schema in mended:
+            await roles.grant_schema(connection, schema)
     return stuck
+
+
+_UNUSED: Final = """
+SELECT t.id, t.schema_name FROM shared.tenants t JOIN pg_catalog.pg_roles r ON r.rolname = t.schema_name
+WHERE t.status IN ('failed', 'deleted', 'purged')
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = t.schema_name)
+"""
+_LOCK_UNUSED: Final = f"{_UNUSED} AND t.id = $1 FOR NO KEY UPDATE OF t SKIP LOCKED"
+
+
+async def drop_unused(connection: Connection) -> int:
+    """Drop the roles of tenants that have no schema, and that nobody provisions; return how many there were.
+
+    A new attempt at provisioning makes the role again. Another database of the cluster may use a role still,
+    as a copy of this one does; it stays.
+
+    Args:
+        connection: of the owner, not in a transaction.
+    """
+    dropped = 0
+    for row in await connection.fetch(_UNUSED):
+        with suppress(asyncpg.DependentObjectsStillExistError):
+            async with connection.transaction():
+                if await connection.fetchrow(_LOCK_UNUSED, row["id"]):
+                    await roles.drop_role(connection, schema_name(row["schema_name"]))
+                    dropped += 1
+    return dropped
 
 
 _REACHING: Final = """

@@ -135,7 +135,8 @@ async def grant_shared(connection: Connection) -> None:
             " AND c.relkind IN ('r', 'p')"
         )
     }
-    app = quoted((await installation.of(connection)).app)
+    ours = await installation.of(connection)
+    app = quoted(ours.app)
     script = [
         f"REVOKE ALL ON SCHEMA shared FROM {app}, PUBLIC",
         f"REVOKE ALL ON ALL TABLES IN SCHEMA shared FROM {app}, PUBLIC",
@@ -147,4 +148,4 @@ async def grant_shared(connection: Connection) -> None:
             for privilege, columns in rights.items():
                 suffix = "" if columns == ALL else f" ({columns})"
                 script.append(f"GRANT {privilege}{suffix} ON shared.{quoted(table)} TO {app}")
-    await connection.execute(";\n".join(script))
+    await ours.execute(connection, script)

@@ -7,6 +7,7 @@ each GRANT of a role that it administers, so with one creator the cost would gro
 from functools import partial
 from typing import Final
 
+from db.errors import TenantryError
 from db.names import SchemaName, quoted, schema_name
 from db.server import contention, installation
 from db.server.installation import Installation
@@ -53,6 +54,10 @@ WHERE p.pronamespace = $1::regnamespace AND p.prokind IN ('f', 'p')
 """
 
 
+class ForeignRoleError(TenantryError):
+    """A tenant's role is none that a keeper of this installation administers."""
+
+
 async def keeper(connection: Connection) -> str:
     """Return the name of a keeper with room for a tenant's role. If all are full, add one.
 
@@ -77,9 +82,12 @@ async def _add_keeper(connection: Connection, ours: Installation) -> str:
         if found:
             return found
         name = ours.keeper(int(await connection.fetchval(_NEXT, ours.keepers)))
-        await connection.execute(
-            f"CREATE ROLE {quoted(name)} NOLOGIN NOINHERIT CREATEROLE;"
-            f"GRANT {quoted(name)} TO {quoted(ours.owner)} WITH INHERIT FALSE, SET TRUE"
+        await ours.execute(
+            connection,
+            (
+                f"CREATE ROLE {quoted(name)} {ours.login} NOINHERIT CREATEROLE",
+                f"GRANT {quoted(name)} TO {quoted(ours.owner)} WITH INHERIT FALSE, SET TRUE",
+            ),
         )
     return name
 
@@ -103,47 +111,93 @@ async def keeper_of(connection: Connection, schema: SchemaName) -> str | None:
     return None if found is None else str(found)
 
 
+async def prepare_schema(connection: Connection, schema: SchemaName) -> None:
+    """Commit what must be there before `create_schema`: the role on Citus, nothing elsewhere. Safe to repeat.
+
+    Citus's nodes see a role once it is committed, and a keeper too. If no schema follows, upkeep drops the role.
+
+    Args:
+        connection: of the owner, not in a transaction.
+        schema: the name of the role.
+
+    Raises:
+        ForeignRoleError: the role is there, but no keeper administers it.
+    """
+    if (await installation.of(connection)).citus:
+        await contention.retried(partial(_prepare, connection, schema))
+
+
+async def _prepare(connection: Connection, schema: SchemaName) -> None:
+    async with connection.transaction():
+        administrator = await keeper(connection)
+    async with connection.transaction():
+        if not await restore(connection, schema, administrator):
+            raise _foreign(schema)
+
+
 async def create_schema(connection: Connection, schema: SchemaName) -> None:
-    """Create a tenant's role and its empty schema.
+    """Create a tenant's role, unless it is there already, and its empty schema.
 
     Args:
         connection: of the owner, in a transaction.
         schema: the name of the role and the schema.
+
+    Raises:
+        ForeignRoleError: the role is there, but no keeper administers it.
     """
     name = quoted(schema_name(schema))
     ours = await installation.of(connection)
-    await connection.execute(
-        f"SET LOCAL ROLE {quoted(await _keeper(connection, ours))};"
-        f"CREATE ROLE {name} NOLOGIN NOINHERIT;"
-        f"GRANT {name} TO {quoted(ours.app)} WITH INHERIT FALSE, SET TRUE;"
-        "SET LOCAL ROLE NONE;"
-        f"CREATE SCHEMA {name}"
-    )
+    role: tuple[str, ...] = ()
+    if not await _exists(connection, schema):
+        role = _creation(ours, schema, await _keeper(connection, ours))
+    elif await keeper_of(connection, schema) is None:
+        raise _foreign(schema)
+    await ours.execute(connection, (*role, f"CREATE SCHEMA {name}"))
 
 
-async def restore(connection: Connection, schema: SchemaName) -> bool:
+async def restore(connection: Connection, schema: SchemaName, keeper: str | None = None) -> bool:
     """Make a tenant's role if there is none, and let the API's login set it.
 
     Args:
         connection: of the owner, in a transaction.
         schema: the name of the role and the schema.
+        keeper: who shall administer a new role; if None, one with room.
 
     Returns:
         False if the role is there, but no keeper administers it.
     """
-    name = quoted(schema_name(schema))
     ours = await installation.of(connection)
-    exists = await connection.fetchval("SELECT to_regrole($1) IS NOT NULL", name)
-    administrator = await keeper_of(connection, schema) if exists else await _keeper(connection, ours)
+    if not await _exists(connection, schema):
+        await ours.execute(connection, _creation(ours, schema, keeper or await _keeper(connection, ours)))
+        return True
+    administrator = await keeper_of(connection, schema)
     if administrator is None:
         return False
-    made = "" if exists else f"CREATE ROLE {name} NOLOGIN NOINHERIT;"
-    await connection.execute(
-        f"SET LOCAL ROLE {quoted(administrator)};{made}"
-        f"GRANT {name} TO {quoted(ours.app)} WITH INHERIT FALSE, SET TRUE;"
-        "SET LOCAL ROLE NONE"
-    )
+    await ours.execute(connection, _by(administrator, _membership(ours, schema)))
     return True
+
+
+async def _exists(connection: Connection, schema: SchemaName) -> bool:
+    return bool(await connection.fetchval("SELECT to_regrole($1) IS NOT NULL", quoted(schema)))
+
+
+def _creation(ours: Installation, schema: SchemaName, administrator: str) -> tuple[str, ...]:
+    """Return the statements that create a tenant's role, and let the API's login set it."""
+    created = f"CREATE ROLE {quoted(schema_name(schema))} {ours.login} NOINHERIT"
+    return _by(administrator, created, _membership(ours, schema))
+
+
+def _membership(ours: Installation, schema: SchemaName) -> str:
+    return f"GRANT {quoted(schema_name(schema))} TO {quoted(ours.app)} WITH INHERIT FALSE, SET TRUE"
+
+
+def _by(administrator: str, *statements: str) -> tuple[str, ...]:
+    """Return statements as those of a keeper."""
+    return (f"SET LOCAL ROLE {quoted(administrator)}", *statements, "SET LOCAL ROLE NONE")
+
+
+def _foreign(schema: SchemaName) -> ForeignRoleError:
+    return ForeignRoleError(f"the role {schema} is there, and is not of this installation's keepers")
 
 
 async def grant_schema(connection: Connection, schema: SchemaName) -> None:
@@ -159,24 +213,25 @@ async def grant_schema(connection: Connection, schema: SchemaName) -> None:
         schema: the tenant's schema.
     """
     name = quoted(schema_name(schema))
-    await connection.execute(
-        f"REVOKE ALL ON ALL TABLES IN SCHEMA {name} FROM {name}, PUBLIC;"
-        f"REVOKE ALL ON SCHEMA {name} FROM {name}, PUBLIC;"
-        f"GRANT USAGE ON SCHEMA {name} TO {name};"
-        f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {name} TO {name};"
-        f"REVOKE ALL ON {name}.alembic_version FROM {name}"
-    )
+    ours = await installation.of(connection)
     path = migration_path(schema)
     # PostgreSQL keeps the path without quotes that it does not need.
     routines = await connection.fetch(_PATHLESS, schema, f"search_path={path}".replace('"', ""))
-    if routines:
-        await connection.execute(
-            "".join(f"ALTER ROUTINE {row['routine']} SET search_path TO {path};" for row in routines)
-        )
+    await ours.execute(
+        connection,
+        (
+            f"REVOKE ALL ON ALL TABLES IN SCHEMA {name} FROM {name}, PUBLIC",
+            f"REVOKE ALL ON SCHEMA {name} FROM {name}, PUBLIC",
+            f"GRANT USAGE ON SCHEMA {name} TO {name}",
+            f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {name} TO {name}",
+            f"REVOKE ALL ON {name}.alembic_version FROM {name}",
+            *(f"ALTER ROUTINE {row['routine']} SET search_path TO {path}" for row in routines),
+        ),
+    )
 
 
 async def drop_schema(connection: Connection, schema: SchemaName) -> None:
-    """Drop a tenant's schema with all its objects, and then, as its keeper, the tenant's role.
+    """Drop a tenant's schema with all its objects, and the tenant's role; on Citus upkeep drops the role later.
 
     Nothing in a deployment does this yet: a deleted tenant keeps its schema.
 
@@ -186,10 +241,22 @@ async def drop_schema(connection: Connection, schema: SchemaName) -> None:
         connection: of the owner, in a transaction.
         schema: the tenant's schema.
     """
-    name = quoted(schema_name(schema))
-    await connection.execute(f"DROP SCHEMA IF EXISTS {name} CASCADE")
+    await connection.execute(f"DROP SCHEMA IF EXISTS {quoted(schema_name(schema))} CASCADE")
+    if not (await installation.of(connection)).citus:  # whose nodes must see first that the schema is gone
+        await drop_role(connection, schema)
+
+
+async def drop_role(connection: Connection, schema: SchemaName) -> None:
+    """Drop a tenant's role, as the keeper that administers it. A role without a keeper of ours is skipped.
+
+    Args:
+        connection: of the owner, in a transaction.
+        schema: the name of the role.
+
+    Raises:
+        asyncpg.DependentObjectsStillExistError: the role has rights somewhere, such as in another database.
+    """
     administrator = await keeper_of(connection, schema)
-    if administrator:
-        await connection.execute(
-            f"SET LOCAL ROLE {quoted(administrator)};DROP ROLE {name};SET LOCAL ROLE NONE"
-        )
+    if administrator is not None:
+        ours = await installation.of(connection)
+        await ours.execute(connection, _by(administrator, f"DROP ROLE {quoted(schema_name(schema))}"))

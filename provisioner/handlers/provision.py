@@ -20,6 +20,8 @@ from provisioner.handlers.handler import Handler, Job, Outcome
 class ProvisionHandler(Handler[contracts.Provision]):
     """Creates role, schema, tables, grants and administrator, and activates the tenant, in one transaction.
 
+    On Citus the role is committed first.
+
     Args:
         lineage: the tenant lineage.
     """
@@ -35,6 +37,10 @@ class ProvisionHandler(Handler[contracts.Provision]):
             return True
         # If provisioning, an earlier attempt was cut short. If active, `work` finds the work done.
         return job.tenant.status in {"provisioning", "active"}
+
+    async def prepare(self, connection: Connection, job: Job[contracts.Provision], /) -> None:
+        if job.tenant.status != "active":
+            await roles.prepare_schema(connection, job.tenant.schema_name)
 
     async def work(self, connection: Connection, job: Job[contracts.Provision], /) -> Outcome:
         tenant = job.tenant

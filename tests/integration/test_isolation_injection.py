@@ -23,6 +23,7 @@ from api.gate.caller import ApiRequest
 from api.gate.rules import tenant
 from db import bootstrap
 from db.server import hardening
+from db.server.installation import TENANTRY
 from db.settings import Settings
 from tests.injections import LEFTOVERS, MEDDLES, REFUSED_ANYWAY, STACKED, STEALS, as_statements, as_subquery
 from tests.isolation import Resident, settle
@@ -225,6 +226,11 @@ async def test_doctor_names_each_revoke_that_is_missing(
     config: Settings, superuser: asyncpg.Connection
 ) -> None:
     assert await examine(config) == []
+    await superuser.execute(
+        "SET allow_system_table_mods = on;"  # Citus would have brought this
+        "CREATE FUNCTION pg_catalog.run_command_on_workers(text) RETURNS int LANGUAGE sql RETURN 1"
+    )
+    await hardening.harden(superuser, TENANTRY)
     database = await superuser.fetchval("SELECT current_database()")
     for check, right in REVOKED:
         filled = right.replace("{database}", database)
@@ -260,5 +266,5 @@ async def test_doctor_names_every_single_function_and_hardening_again_puts_it_ri
     for signature in signatures:
         await superuser.execute(f"GRANT EXECUTE ON FUNCTION {signature} TO PUBLIC")
     assert {each.problem for each in await examine(config)} == {f"PUBLIC has {each}" for each in signatures}
-    await hardening.harden(superuser)
+    await hardening.harden(superuser, TENANTRY)
     assert await examine(config) == []

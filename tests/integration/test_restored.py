@@ -11,7 +11,7 @@ import pytest
 from api.cli.doctor import examine
 from db import bootstrap
 from db.local.servers.postgres import PostgresServer, binaries
-from db.server import ownership, repair
+from db.server import ownership, repair, roles
 from db.server.installation import TENANTRY
 from db.settings import Settings
 from tests import leaks
@@ -149,7 +149,7 @@ async def test_a_role_that_no_keeper_made_is_told_in_words(
         schema,
     )
     await superuser.execute(f"REVOKE {schema} FROM {keeper} CASCADE")
-    with pytest.raises(repair.ForeignRoleError, match="the roles of bakery are not"):
+    with pytest.raises(roles.ForeignRoleError, match="the roles of bakery are not"):
         await repair.mend(owner)
 
 

@@ -25,6 +25,8 @@ BUILDS = {
     "db/server/extensions.py": "the schema of extensions, a constant; extensions and roles of the catalog, quoted",
     "db/server/hardening.py": "revokes, from the catalog's own signatures, quoted",
     "db/bootstrap.py": "logins and databases, quoted",
+    "db/server/installation.py": "schemas that this package names; statements of others, who are named here",
+    "db/server/citus.py": "roles of the catalog and the database, quoted",
     "db/server/ownership.py": "owners, by the catalog's own quoted identities",
     "db/server/roles.py": "roles and schemas, quoted",
     "db/server/rights.py": "grants, from constants and quoted names",
@@ -60,7 +62,7 @@ def is_constant(node: ast.expr, texts: Texts) -> bool:
             return name.isupper()
         case ast.JoinedStr(values=parts) | ast.Tuple(elts=parts) | ast.List(elts=parts):
             pass
-        case ast.FormattedValue(value=part) | ast.Subscript(value=part):
+        case ast.FormattedValue(value=part) | ast.Subscript(value=part) | ast.Starred(value=part):
             parts = [part]
         case ast.BinOp(left=one, right=other) | ast.IfExp(body=one, orelse=other):
             parts = [one, other]
@@ -89,6 +91,8 @@ def built_texts(source: str) -> Iterator[tuple[int, str]]:
                     continue
             for text in node.args[:1] or [word.value for word in node.keywords if word.arg == "query"]:
                 of_ours = isinstance(text, ast.Name) and text.id == "connection"  # no method of the driver's
+                if of_ours and method == "execute":  # an installation's
+                    of_ours, text = False, node.args[1]  # noqa: PLW2901
                 if not of_ours and not is_constant(text, texts):
                     yield node.lineno, ast.unparse(text)
 
