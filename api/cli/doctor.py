@@ -168,6 +168,10 @@ async def _tenants(connection: Connection) -> list[Finding]:
         )
         for problem, slugs in kinds.items()
     ]
+    homeless = await repair.homeless(connection)
+    if homeless:
+        problem = f"{len(homeless)} without a schema ({repair.named(homeless)}): restore it from a dump"
+        found.append(Finding("tenants", problem, "nothing; their requests are answered 503"))
     found += [
         Finding(
             "tenants",

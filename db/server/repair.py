@@ -57,6 +57,23 @@ async def lacking(connection: Connection) -> list[Lack]:
     return [Lack(row["slug"], row["schema_name"], row["problem"]) for row in rows if row["problem"]]
 
 
+_HOMELESS: Final = """
+SELECT t.slug FROM shared.tenants t
+WHERE t.status IN ('active', 'suspended')
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_namespace n WHERE n.nspname = t.schema_name)
+ORDER BY t.slug
+"""
+
+
+async def homeless(connection: Connection) -> list[str]:
+    """Return the slugs of tenants that should have a schema and have none. What was in it is lost here.
+
+    Args:
+        connection: of a login that may read ``shared.tenants``.
+    """
+    return [row["slug"] for row in await connection.fetch(_HOMELESS)]
+
+
 def named(slugs: Sequence[str]) -> str:
     """Return the first few slugs, and how many more there are."""
     more = f" and {len(slugs) - _NAMED} more" if len(slugs) > _NAMED else ""

@@ -180,3 +180,12 @@ async def test_doctor_names_what_a_tenant_lacks_and_the_mending_gives_it(
     assert found == [f"{problem}: run `litestar bootstrap`"]
     assert await repair.mend(owner) == 1
     assert await examine(config) == []
+
+
+async def test_a_tenant_whose_schema_was_not_restored_is_named(
+    config: Settings, owner: asyncpg.Connection, residents: list[Resident]
+) -> None:
+    assert await examine(config) == []
+    await owner.execute(f"DROP SCHEMA {residents[0].schema} CASCADE")
+    (found,) = await examine(config)
+    assert found.problem == f"1 without a schema ({residents[0].slug}): restore it from a dump"
