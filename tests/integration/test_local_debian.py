@@ -1,11 +1,17 @@
-"""RabbitMQ from unpacked packages: where no server is installed, the suite runs on this one."""
+"""RabbitMQ and PgBouncer from unpacked packages: where none is installed, the suite runs on these."""
 
 from pathlib import Path
 
 import pytest
 
 from db.local.servers import debian
-from db.local.servers.debian import UnpackError, default_cache, is_debian_like, unpack_rabbitmq
+from db.local.servers.debian import (
+    UnpackError,
+    default_cache,
+    is_debian_like,
+    unpack_pgbouncer,
+    unpack_rabbitmq,
+)
 from db.local.servers.rabbitmq import RabbitNode
 
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.timeout(600)]
@@ -30,6 +36,19 @@ def test_nothing_is_downloaded_when_the_cache_has_a_server(monkeypatch: pytest.M
     installation = unpack_rabbitmq()
     monkeypatch.setattr(debian, "_unpack", lambda _: pytest.fail("unpacked again"))
     assert unpack_rabbitmq() == installation
+
+
+@pytest.mark.skipif(not is_debian_like(), reason="the system is not Debian-like")
+def test_an_unpacked_pgbouncer_has_all_of_its_libraries() -> None:
+    program = unpack_pgbouncer()
+    assert program.path.is_relative_to(default_cache())
+    assert debian.missing_libraries(default_cache() / "pgbouncer", program.path.parent) == set()
+
+
+def test_a_damaged_pgbouncer_is_named(tmp_path: Path) -> None:
+    (tmp_path / "pgbouncer").mkdir()
+    with pytest.raises(UnpackError, match="delete it"):
+        unpack_pgbouncer(tmp_path)
 
 
 def test_an_interrupted_download_leaves_nothing_that_looks_like_a_server(

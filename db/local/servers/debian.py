@@ -1,4 +1,4 @@
-"""RabbitMQ from a Debian-like system's packages, unpacked into a cache without root's rights."""
+"""Servers from a Debian-like system's packages, unpacked into a cache without root's rights."""
 
 import fcntl
 import os
@@ -6,9 +6,10 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from db.local.processes.process import ProcessError, output_of
 from db.local.servers.installation import Installation
@@ -20,6 +21,13 @@ _ROOT_OF = {"bin/erl": "..", "bin/start": "..", "erts-*/bin/erl": "../..", "erts
 
 class UnpackError(RuntimeError):
     """The packages could not be downloaded, or do not contain a working server."""
+
+
+class Program(NamedTuple):
+    """A program, and the directories of shared libraries that it needs and the system lacks."""
+
+    path: Path
+    libraries: tuple[Path, ...] = ()
 
 
 def default_cache() -> Path:
@@ -45,19 +53,29 @@ def unpack_rabbitmq(cache: Path | None = None) -> Installation:
     Raises:
         UnpackError: the system is not Debian-like, a package cannot be downloaded, or a library is missing.
     """
+    return _installation(_kept("rabbitmq", cache, _unpack))
+
+
+def unpack_pgbouncer(cache: Path | None = None) -> Program:
+    """Return PgBouncer from the cache, as `unpack_rabbitmq` does the other server."""
+    return _pgbouncer(_kept("pgbouncer", cache, _unpack_pgbouncer))
+
+
+def _kept(name: str, cache: Path | None, unpack: Callable[[Path], Path]) -> Path:
+    """Return the tree of a server in the cache, which ``unpack`` makes below a directory if there is none."""
     cache = (cache or default_cache()).resolve()
     cache.mkdir(parents=True, exist_ok=True)
-    tree = cache / "rabbitmq"
-    with _only_one(cache / "rabbitmq.lock"):
+    tree = cache / name
+    with _only_one(cache / f"{name}.lock"):
         if not tree.is_dir():
             if not is_debian_like():
-                raise UnpackError(f"this system lacks {', '.join(_TOOLS)}: install RabbitMQ some other way")
-            for abandoned in cache.glob("rabbitmq.new.*"):
+                raise UnpackError(f"this system lacks {', '.join(_TOOLS)}: install {name} some other way")
+            for abandoned in cache.glob(f"{name}.new.*"):
                 shutil.rmtree(abandoned, ignore_errors=True)
-            with tempfile.TemporaryDirectory(prefix="rabbitmq.new.", dir=cache) as scratch:
-                fresh = _unpack(Path(scratch))
+            with tempfile.TemporaryDirectory(prefix=f"{name}.new.", dir=cache) as scratch:
+                fresh = unpack(Path(scratch))
                 fresh.replace(tree)
-    return _installation(tree)
+    return tree
 
 
 def _unpack(scratch: Path) -> Path:
@@ -66,13 +84,28 @@ def _unpack(scratch: Path) -> Path:
     wanted = apt.closure("rabbitmq-server")
     apt.unpack([name for name in wanted if name == "rabbitmq-server" or name.startswith("erlang-")], tree)
     _relocate(tree / "usr/lib/erlang")
-    if missing_libraries(tree):
-        add_libraries(apt, tree)
-    missing = missing_libraries(tree)
-    if missing:
-        raise UnpackError(f"shared libraries are missing: {', '.join(sorted(missing))}")
+    _complete(apt, tree, tree / "usr/lib/erlang", ["erlang-base", "erlang-crypto"])
     _installation(tree)
     return tree
+
+
+def _unpack_pgbouncer(scratch: Path) -> Path:
+    apt = _Apt(scratch / "apt")
+    tree = scratch / "tree"
+    apt.unpack(["pgbouncer"], tree)
+    # Not of all that it depends on, which is Perl and more.
+    _complete(
+        apt, tree, tree / "usr/sbin", [name for name in apt.needs("pgbouncer") if name.startswith("lib")]
+    )
+    _pgbouncer(tree)
+    return tree
+
+
+def _pgbouncer(tree: Path) -> Program:
+    path = tree / "usr/sbin/pgbouncer"
+    if not path.is_file():
+        raise UnpackError(f"{tree} does not hold PgBouncer; delete it to have it unpacked anew")
+    return Program(path, tuple(_library_directories(tree)))
 
 
 def _installation(tree: Path) -> Installation:
@@ -92,12 +125,25 @@ def _relocate(erlang: Path) -> None:
             script.write_text(text.replace("ROOTDIR=/usr/lib/erlang\n", found), encoding="utf-8")
 
 
-def missing_libraries(tree: Path) -> set[str]:
-    """Return the names of shared libraries that Erlang's programs in ``tree`` need and that are not found."""
+def _complete(apt: "_Apt", tree: Path, programs: Path, packages: list[str]) -> None:
+    """Unpack the shared libraries that the programs lack, from ``packages`` and what these depend on.
+
+    Raises:
+        UnpackError: a library is in none of them.
+    """
+    if missing_libraries(tree, programs):
+        add_libraries(apt, tree, packages)
+    missing = missing_libraries(tree, programs)
+    if missing:
+        raise UnpackError(f"shared libraries are missing: {', '.join(sorted(missing))}")
+
+
+def missing_libraries(tree: Path, programs: Path) -> set[str]:
+    """Return the names of shared libraries that the files below ``programs`` need and that are not found."""
     path = os.pathsep.join(map(str, _library_directories(tree)))
-    programs = [file for file in (tree / "usr/lib/erlang").rglob("*") if file.is_file() and _is_elf(file)]
+    files = [file for file in programs.rglob("*") if file.is_file() and _is_elf(file)]
     listing = subprocess.run(
-        ["ldd", *map(str, programs)],
+        ["ldd", *map(str, files)],
         env={**os.environ, "LD_LIBRARY_PATH": path, "LC_ALL": "C"},
         capture_output=True,
         text=True,
@@ -107,10 +153,10 @@ def missing_libraries(tree: Path) -> set[str]:
     return set(re.findall(r"^\s*(\S+) => not found", listing.stdout, re.MULTILINE))
 
 
-def add_libraries(apt: "_Apt", tree: Path) -> None:
-    """Unpack the libraries that Erlang depends on, except the C library, into ``tree``."""
-    needed = [name for name in apt.closure("erlang-base", "erlang-crypto") if _is_library(name)]
-    apt.unpack(needed, tree / "libraries")
+def add_libraries(apt: "_Apt", tree: Path, packages: list[str]) -> None:
+    """Unpack the libraries among ``packages`` and their dependencies, except the C library, into ``tree``."""
+    needed = [name for name in apt.closure(*packages) if _is_library(name) or name in packages]
+    apt.unpack([name for name in needed if name.startswith(("lib", "zlib"))], tree / "libraries")
 
 
 def _library_directories(tree: Path) -> list[Path]:
@@ -158,6 +204,13 @@ class _Apt:
             "apt-cache", "depends", "--recurse", *(f"--no-{kind}" for kind in kinds), *packages
         )
         return [line for line in output.splitlines() if re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", line)]
+
+    def needs(self, package: str) -> list[str]:
+        """Return the names of the packages that ``package`` itself depends on, except the C library."""
+        found = re.findall(
+            r"^ [ |]Depends: ([a-z0-9.+-]+)$", self._run("apt-cache", "depends", package), re.MULTILINE
+        )
+        return [name for name in found if not name.startswith("libc6")]
 
     def unpack(self, packages: Iterable[str], target: Path) -> None:
         """Download ``packages`` and unpack them into ``target``."""
