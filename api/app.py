@@ -40,6 +40,7 @@ from api.web.health import HealthController
 from db import logs, settings
 from db.migrations.lineages import lineage
 from db.session.tenancy import Database
+from db.session.watch import Watch
 from db.settings import Settings
 
 HOUSE: Final[list[ControllerRouterHandler]] = [
@@ -115,12 +116,14 @@ async def _resources(config: Settings, app: Litestar) -> AsyncIterator[None]:
     """Open the database connections and background tasks, and close them when the application stops."""
     url = config.require("database_url")
     database = await Database.connect(url, size=config.pool_size, acquire_timeout=config.acquire_timeout)
+    watch = Watch(database, url, every=config.cache_ttl)
+    await watch.look()
     directory = Directory(database, url, ttl=config.cache_ttl)
     app.state.database = database
     app.state.directory = directory
     app.state.figures = metrics.Figures(database, config)
     app.state.usage = usage = Usage(database)
-    background = [asyncio.create_task(directory.run()), asyncio.create_task(usage.run())]
+    background = [asyncio.create_task(each.run()) for each in (directory, usage, watch)]
     try:
         yield
     finally:

@@ -96,7 +96,7 @@ async def bootstrap(
     """
     settings = settings or Settings()
     await contention.retried(partial(_create_database, superuser_url))
-    connection = await asyncpg.connect(superuser_url)
+    connection = await address.connect(superuser_url)
     try:
         await version.check(connection)
         await version.check_encoding(connection)
@@ -166,7 +166,7 @@ async def migrate_shared(owner_url: str, settings: Settings, *, regrant: bool = 
         ExtensionError: an extension is missing, and the owner may not install it.
         asyncpg.LockNotAvailableError: tables of ``shared`` were in use, however often it was tried.
     """
-    connection = await asyncpg.connect(owner_url)
+    connection = await address.connect(owner_url)
     try:
         await version.check(connection)
         await version.check_encoding(connection)
@@ -187,7 +187,7 @@ async def migrate_shared(owner_url: str, settings: Settings, *, regrant: bool = 
 
 
 async def _mended(owner_url: str) -> int:
-    connection = await asyncpg.connect(owner_url)
+    connection = await address.connect(owner_url)
     try:
         return await repair.mend(connection)
     finally:
@@ -202,7 +202,7 @@ async def mint_operator(owner_url: str, name: str, by: By) -> str:
         name: the operator's name.
         by: who mints the token.
     """
-    connection = await asyncpg.connect(owner_url)
+    connection = await address.connect(owner_url)
     try:
         async with connection.transaction():
             token = await control_tokens.mint(connection, by, name=name)
@@ -213,7 +213,7 @@ async def mint_operator(owner_url: str, name: str, by: By) -> str:
 
 async def has_operator(owner_url: str) -> bool:
     """Return True if there is an operator's token that is neither revoked nor expired."""
-    connection = await asyncpg.connect(owner_url)
+    connection = await address.connect(owner_url)
     try:
         return await tokens.has_operator(connection)
     finally:
@@ -227,7 +227,7 @@ def with_login(url: str, user: str, password: str) -> str:
 
 async def _create_database(superuser_url: str) -> None:
     name = address.database(superuser_url)
-    connection = await asyncpg.connect(address.with_database(superuser_url, "postgres"))
+    connection = await address.connect(address.with_database(superuser_url, "postgres"))
     try:
         if not await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", name):
             await connection.execute(f"CREATE DATABASE {quoted(name)} TEMPLATE template0 ENCODING 'UTF8'")

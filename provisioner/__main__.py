@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import asyncpg
 import structlog
@@ -16,8 +16,11 @@ from db.migrations.lineage import LineageError
 from db.migrations.lineages import lineage
 from db.migrations.online import Online
 from db.server import extensions, version
+from db.session import address
+from db.session.address import AddressError
 from db.session.connection import SESSION
 from db.session.failures import in_words
+from db.session.pooler import PooledError
 from db.settings import Settings, SettingsError
 from provisioner import metrics
 from provisioner.attempt import Policy
@@ -42,7 +45,9 @@ _CONNECT_RETRY = 0.5
 _ABANDON = 5.0
 """Seconds that cancelled work has to give its attempts back."""
 _CLOSE = 5.0
-"""Seconds that closing the connections may take."""
+"""Seconds that closing the connections, or opening one to look, may take."""
+_WATCH = 10.0
+"""Seconds between looks at what is between this process and PostgreSQL."""
 
 
 def transport(config: Settings) -> Transport:
@@ -70,6 +75,8 @@ async def run(config: Settings, stop: asyncio.Event) -> None:
         SettingsError: a setting is missing.
         UnsupportedServerError: PostgreSQL is too old.
         LineageError: a revision cannot be run.
+        AddressError: the address, or the server's certificate, does not allow a connection.
+        PooledError: a pooler gives each transaction another server connection.
     """
     owner_url = config.require("owner_database_url")
     await _waited(lambda: bootstrap.migrate_shared(owner_url, config), stop)
@@ -104,14 +111,44 @@ async def run(config: Settings, stop: asyncio.Event) -> None:
         log.info("started", delivery="RabbitMQ" if config.amqp_url else "in process")
         metrics.IN_HAND.set_function(lambda: carrier.in_hand)
         with metrics.served(config.metrics_port):
-            await _serve(
-                (relay.run(), carrier.run(consumer), upkeep.run(), Replayer(pool).run()),
-                carrier,
-                upkeep,
-                stop,
-                config.grace_period,
+            parts = (
+                relay.run(),
+                carrier.run(consumer),
+                upkeep.run(),
+                Replayer(pool).run(),
+                _watch(owner_url),
             )
+            try:
+                await _serve(parts, carrier, upkeep, stop, config.grace_period)
+            except (asyncpg.PostgresError, ExceptionGroup):
+                await _look(owner_url)  # a pooler whose mode was changed may be the cause
+                raise
     log.info("stopped")
+
+
+async def _watch(owner_url: str) -> None:
+    """Look now and then, until cancelled, whether connections are still sessions, which hold locks.
+
+    Raises:
+        PooledError: a pooler gives each transaction another server connection.
+    """
+    while True:
+        await asyncio.sleep(_WATCH)
+        await _look(owner_url)
+
+
+async def _look(owner_url: str) -> None:
+    """Look once. If PostgreSQL cannot be reached, that decides nothing.
+
+    Raises:
+        PooledError: a pooler gives each transaction another server connection.
+    """
+    try:
+        (await address.connect(owner_url, timeout=_CLOSE)).terminate()
+    except PooledError:
+        raise
+    except (*AWAY, asyncpg.PostgresError):
+        pass
 
 
 def _consumer(pool: asyncpg.Pool, owner_url: str, config: Settings) -> Deliveries:
@@ -138,7 +175,13 @@ async def _pool(owner_url: str, size: int, stop: asyncio.Event) -> AsyncIterator
     session = {**SESSION, "application_name": "tenantry-provisioner"}
 
     async def opened() -> asyncpg.Pool:
-        return await asyncpg.create_pool(owner_url, min_size=1, max_size=size, server_settings=session)
+        return await asyncpg.create_pool(
+            owner_url,
+            connect=cast("Any", address.open_connection),
+            min_size=1,
+            max_size=size,
+            server_settings=session,
+        )
 
     pool = await _waited(opened, stop)
     if pool is None:
@@ -193,10 +236,17 @@ async def _serve(
 
 
 async def _waited(work: Callable[[], Awaitable[T]], stop: asyncio.Event) -> T | None:
-    """Do some work; wait for PostgreSQL if it cannot be reached yet, or has no connection left. None if stopped."""
+    """Do some work; wait for PostgreSQL if it cannot be reached yet, or has no connection left. None if stopped.
+
+    Raises:
+        AddressError: the address, or the server's certificate, does not allow a connection.
+        PooledError: a pooler gives each transaction another server connection.
+    """
     while not stop.is_set():
         try:
             return await work()
+        except (AddressError, PooledError):
+            raise
         except (*AWAY, asyncpg.LockNotAvailableError, asyncpg.TooManyConnectionsError) as error:
             log.warning("waiting for PostgreSQL", error=in_words(error), error_class=type(error).__name__)
             await asyncio.sleep(_CONNECT_RETRY)
@@ -216,6 +266,8 @@ def main() -> int:
     try:
         config = settings.load()
         config.require("owner_database_url")
+        if config.amqp_url is not None:
+            config.require("amqp_url")
     except SettingsError as error:
         print(f"provisioner: {error}", file=sys.stderr)  # noqa: T201 - there is no log yet
         return 2
@@ -226,6 +278,9 @@ def main() -> int:
         asyncio.run(_main(config))
     except (version.UnsupportedServerError, extensions.ExtensionError, LineageError) as error:
         log.error("refused to start", error=str(error))
+        return 2
+    except (AddressError, PooledError) as error:
+        log.error("no connection to work with", error=f"OWNER_DATABASE_URL: {error}")
         return 2
     except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as error:
         log.error("cannot log in", error=f"OWNER_DATABASE_URL: {in_words(error)}")

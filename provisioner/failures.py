@@ -11,6 +11,8 @@ import asyncpg
 
 from db.ledger.contracts import ContractError
 from db.ledger.inbox import Failure
+from db.session.address import AddressError
+from db.session.pooler import PooledError
 
 AWAY: Final = (
     OSError,
@@ -20,8 +22,10 @@ AWAY: Final = (
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.CannotConnectNowError,
+    AddressError,  # its certificate is not to be trusted
+    PooledError,
 )
-"""PostgreSQL cannot be reached, or is shutting down (SQLSTATE 08*, 57P01 to 57P03)."""
+"""PostgreSQL cannot be reached, or not as it must be, or is shutting down (SQLSTATE 08*, 57P01 to 57P03)."""
 
 TRANSIENT: Final = (
     asyncpg.LockNotAvailableError,

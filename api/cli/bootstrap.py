@@ -2,7 +2,6 @@
 
 import secrets
 
-import asyncpg
 import click
 
 from api.cli import shell
@@ -80,7 +79,7 @@ def _password(url: str | None, role: str) -> str | None:
 
 
 async def _existing(superuser_url: str, roles: list[str]) -> set[str]:
-    connection = await asyncpg.connect(address.with_database(superuser_url, "postgres"))
+    connection = await address.connect(address.with_database(superuser_url, "postgres"))
     try:
         rows = await connection.fetch("SELECT rolname FROM pg_roles WHERE rolname = ANY($1::text[])", roles)
         return {row["rolname"] for row in rows}

@@ -1,7 +1,8 @@
 """``litestar doctor``: checks the installation, and says what each finding would allow."""
 
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import get_args
+from typing import Any, get_args
 
 import click
 import msgspec
@@ -14,6 +15,7 @@ from db.migrations.lineages import lineage, not_idempotent
 from db.migrations.run import current_revision
 from db.server import citus, extensions, hardening, installation, ownership, repair, rights, version
 from db.session.connection import EXTENSIONS, Connection
+from db.session.pooler import PooledError
 from db.settings import Settings
 
 
@@ -47,10 +49,20 @@ def doctor_command(*, as_json: bool) -> None:
 async def examine(config: Settings) -> list[Finding]:
     """Return all findings: of the lineages, of the API's login, and of the owner if its address is set."""
     found = _lineages(config)
-    found += await shell.connected(config.require("database_url"), _app)
+    found += await _connected("API login", config.require("database_url"), _app)
     if config.owner_database_url:
-        found += await shell.connected(config.owner_database_url, lambda c: _owner(c, config))
+        found += await _connected("owner", config.require("owner_database_url"), lambda c: _owner(c, config))
     return found
+
+
+async def _connected(
+    login: str, url: str, work: Callable[[Connection], Coroutine[Any, Any, list[Finding]]]
+) -> list[Finding]:
+    """Return the findings of ``work`` on a connection of a login, or why there can be no more of them."""
+    try:
+        return await shell.connected(url, work)
+    except PooledError as error:
+        return [Finding(login, str(error), "nothing; API, provisioner and alembic refuse to work")]
 
 
 def _lineages(config: Settings) -> list[Finding]:

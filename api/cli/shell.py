@@ -14,7 +14,7 @@ import msgspec
 from db import names, settings
 from db.audit import By
 from db.errors import TenantryError
-from db.session import failures
+from db.session import address, failures
 from db.session.connection import Connection
 from db.settings import Settings
 
@@ -97,7 +97,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 async def connected(url: str, work: Callable[[Connection], Coroutine[Any, Any, T]]) -> T:
     """Run ``work`` with a new connection to ``url``, and return its result."""
-    connection = await asyncpg.connect(url)
+    connection = await address.connect(url)
     try:
         return await work(connection)
     finally:

@@ -12,6 +12,7 @@ from typing import Final
 import asyncpg
 import structlog
 
+from db.session.pooler import PooledError
 from db.session.tenancy import Database, UnavailableError
 from db.tenants import tokens
 from db.tenants.tokens import Principal
@@ -79,5 +80,5 @@ class Usage:
         try:
             async with self._database.shared() as connection:
                 await tokens.use(connection, waiting)
-        except (UnavailableError, asyncpg.PostgresError, OSError) as error:
+        except (UnavailableError, PooledError, asyncpg.PostgresError, OSError) as error:
             log.warning("uses of tokens not noted", error=repr(error), tokens=len(waiting))

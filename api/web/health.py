@@ -14,6 +14,7 @@ from db.migrations.lineage import Lineage
 from db.migrations.run import current_revision
 from db.server import version
 from db.session.connection import Connection
+from db.session.pooler import PooledError
 from db.session.tenancy import Database, UnavailableError
 from db.settings import Settings
 
@@ -28,19 +29,22 @@ class Ready(msgspec.Struct, frozen=True):
     Args:
         status: ``ok``; ``degraded`` if tenants are served but none is provisioned for now; ``unavailable`` if
             no requests can be served.
-        postgres: ``up``, ``down``, or ``unsupported`` if the server is too old for tenants' roles.
+        postgres: ``up``, ``down``, ``unsupported`` if the server is too old for tenants' roles, or ``pooled`` if a
+            pooler between gives each transaction another server connection.
         shared_revision: the revision of the shared schema; None if it is missing or not known.
         broker: the broker's state in the provisioners' last heartbeats; ``unknown`` if there are none.
         provisioners: number of provisioners whose heartbeats are heard.
         paused: whether operators have paused the provisioners.
+        problem: what an operator can do, if ``postgres`` is ``pooled``.
     """
 
     status: Literal["ok", "degraded", "unavailable"]
-    postgres: Literal["up", "down", "unsupported"]
+    postgres: Literal["up", "down", "unsupported", "pooled"]
     shared_revision: str | None
     broker: Literal["up", "down", "in-process", "unknown"]
     provisioners: int
     paused: bool = False
+    problem: str | None = None
 
 
 class HealthController(Controller):
@@ -75,6 +79,8 @@ async def readiness(database: Database, shared: Lineage, settings: Settings) -> 
                 return Ready("unavailable", "up", revision, "unknown", 0)
             heard = await heartbeats.get_heard(connection, silent_after=settings.heartbeat_timeout)
             paused = await pause.is_paused(connection)
+    except PooledError as error:
+        return Ready("unavailable", "pooled", None, "unknown", 0, problem=str(error))
     except (UnavailableError, TimeoutError, asyncpg.PostgresError, OSError):
         return Ready("unavailable", "down", None, "unknown", 0)
     well = heard.broker in {"up", "in-process"} and not paused

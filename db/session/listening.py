@@ -11,6 +11,9 @@ from typing import Final
 import asyncpg
 import structlog
 
+from db.errors import TenantryError
+from db.session import address
+
 log = structlog.get_logger(__name__)
 
 REGISTRY: Final = "tenantry_registry"
@@ -18,6 +21,8 @@ REGISTRY: Final = "tenantry_registry"
 
 LEDGER: Final = "tenantry_ledger"
 """Channel: messages are new or pending again, or a switch was changed."""
+
+_LISTENS: Final = "SELECT $1 IN (SELECT pg_catalog.pg_listening_channels())"
 
 _TIMEOUT: Final = 5.0
 """Most seconds to connect, or to wait for one answer."""
@@ -53,13 +58,15 @@ class Listener:
                 asyncpg.PostgresError,
                 asyncpg.InterfaceError,
                 asyncpg.InternalClientError,
+                TenantryError,
             ) as error:
-                log.warning("not listening", name=self._name, error=repr(error))
+                told = str(error) if isinstance(error, TenantryError) else repr(error)
+                log.warning("not listening", name=self._name, error=told)
             self._heard()
             await asyncio.sleep(_RECONNECT)
 
     async def _listen(self) -> None:
-        connection = await asyncpg.connect(self._url, timeout=_TIMEOUT)
+        connection = await address.connect(self._url, timeout=_TIMEOUT)
         try:
             gone = asyncio.Event()
             connection.add_termination_listener(lambda *_: gone.set())
@@ -67,8 +74,11 @@ class Listener:
             self._heard()
             self.listening = True
             while not gone.is_set():
-                # A half-open connection reports no error until something is sent.
-                await connection.execute("SELECT 1", timeout=_TIMEOUT)
+                # A half-open connection reports no error until something is sent. And a pooler whose mode was
+                # changed may have put the connection through to a session that does not listen.
+                listens = await connection.fetchval(_LISTENS, self._name, timeout=_TIMEOUT)
+                if not listens:
+                    raise ConnectionError("the session does not listen")
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._probe):
                         await gone.wait()

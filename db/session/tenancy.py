@@ -14,13 +14,15 @@ import structlog
 
 from db.errors import TenantryError
 from db.names import SchemaName, schema_name
-from db.session.connection import EXTENSIONS, Connection
+from db.session.address import AddressError
+from db.session.connection import Connection
 from db.session.failures import GONE, NoRoleError
+from db.session.pool import check_backend, open_pool
+from db.session.pooler import PooledError
 from db.session.statements import Statement
 
 log = structlog.get_logger(__name__)
 
-_RESET: Final = "RESET ROLE; RESET ALL; CLOSE ALL; UNLISTEN *; SELECT pg_catalog.pg_advisory_unlock_all()"
 _ROLLBACK_TIMEOUT: Final = 2.0
 
 
@@ -146,6 +148,8 @@ class Database:
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", *, acquire_timeout: float) -> None:
         self._pool = pool
         self._acquire_timeout = acquire_timeout
+        self.refused: PooledError | None = None
+        """Why no connection is given out, if none is."""
 
     @classmethod
     async def connect(cls, url: str, *, size: int, acquire_timeout: float) -> "Database":
@@ -156,21 +160,7 @@ class Database:
             size: most connections.
             acquire_timeout: seconds to wait for a connection.
         """
-        pool = asyncpg.create_pool(
-            url,
-            min_size=0,
-            max_size=size,
-            init=_initialise,
-            reset=_reset,
-            # As bootstrap sets it on the login; a database that was bootstrapped before does not have it.
-            server_settings={"search_path": EXTENSIONS},
-            statement_cache_size=1000,
-            # A backend caches the catalog entries of every tenant it has served, so it is replaced in time.
-            max_inactive_connection_lifetime=300,
-            max_queries=200_000,
-            timeout=acquire_timeout,
-        )
-        await pool
+        pool = await open_pool(url, size=size, acquire_timeout=acquire_timeout)
         return cls(pool, acquire_timeout=acquire_timeout)
 
     async def close(self) -> None:
@@ -180,6 +170,20 @@ class Database:
                 await self._pool.close()
         except TimeoutError:
             self._pool.terminate()
+
+    async def refuse(self, error: PooledError) -> None:
+        """Give out no connection until `accept`, and close those that there are."""
+        if self.refused is None:
+            log.error("requests are refused", error=str(error))
+            self.refused = error
+            await self._pool.expire_connections()
+
+    async def accept(self) -> None:
+        """Give out connections again: new ones, as nobody knows what became of the others."""
+        if self.refused is not None:
+            log.info("requests are served again")
+            await self._pool.expire_connections()
+            self.refused = None
 
     @asynccontextmanager
     async def tenant(self, schema: SchemaName) -> AsyncIterator[TenantTransaction]:
@@ -193,11 +197,13 @@ class Database:
             NoRoleError: the tenant was purged.
             PoisonedError: the connection had another role.
             LostError: a statement failed and its error was swallowed.
+            PooledError: a pooler gives each transaction another server connection.
         """
         beginning = preamble(schema)
         async with self._connection() as connection:
             try:
                 await connection.execute(beginning)
+                await check_backend(connection)
             except (asyncpg.UndefinedObjectError, asyncpg.InsufficientPrivilegeError) as error:
                 connection.terminate()
                 log.error("poisoned connection dropped", sqlstate=error.sqlstate)
@@ -229,20 +235,29 @@ class Database:
 
         Raises:
             UnavailableError: no connection was available in time, or the connection was lost.
+            PooledError: a pooler gives each transaction another server connection.
         """
         async with self._connection() as connection, connection.transaction():
+            await check_backend(connection)
             yield connection
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:
+        if self.refused is not None:
+            raise PooledError from self.refused
         try:
             connection = await self._pool.acquire(timeout=self._acquire_timeout)
         except (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError) as error:
             raise UnavailableError(str(error) or type(error).__name__) from error
         except (asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError) as error:
             raise UnavailableError(str(error)) from error
+        except AddressError as error:
+            raise UnavailableError(str(error)) from error
         try:
             yield connection
+        except PooledError as error:
+            await self.refuse(error)
+            raise
         except GONE as error:
             if isinstance(error, asyncpg.QueryCanceledError):
                 raise
@@ -264,13 +279,3 @@ async def _roll_back(connection: Connection) -> None:
     except BaseException:
         connection.terminate()  # cancelled while rolling back: its state is unknown
         raise
-
-
-async def _initialise(connection: Any) -> None:
-    """Keep asyncpg from switching JIT off and on around type look-ups, which a tenant's role must not do."""
-    connection._server_caps = connection._server_caps._replace(jit=False)  # noqa: SLF001
-
-
-async def _reset(connection: Any) -> None:
-    """Reset a connection before it returns to the pool. asyncpg's own reset would keep the role."""
-    await connection.execute(_RESET)
