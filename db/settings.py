@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
+from db import tls
 from db.errors import TenantryError
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -27,7 +28,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All settings. A field's environment variable is the field's name in capitals."""
 
     database_url: Annotated[
-        str | None, Meta(description="The API's PostgreSQL login (`tenantry_app`), as `postgresql://...`.")
+        str | None,
+        Meta(
+            description="The API's PostgreSQL login (`tenantry_app`), as `postgresql://...`; with TLS,"
+            " `?sslmode=verify-full&sslrootcert=FILE`."
+        ),
     ] = None
     owner_database_url: Annotated[
         str | None,
@@ -44,7 +49,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = "tenantry"
     amqp_url: Annotated[
-        str | None, Meta(description="RabbitMQ, as `amqp://...`; unset: commands are delivered in process.")
+        str | None,
+        Meta(
+            description="RabbitMQ, as `amqp://...`, or `amqps://...?cafile=FILE` with TLS (`certfile` and `keyfile`"
+            " for a certificate of one's own); unset: commands are delivered in process."
+        ),
     ] = None
     alembic_config: Annotated[Path, Meta(description="Alembic's configuration file.")] = (
         PROJECT / "alembic.ini"
@@ -242,9 +251,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def connections(self) -> int:
         """The most PostgreSQL connections that one API worker and one provisioner open together.
 
-        Besides the pools, each process listens on one connection, and online runs use one.
+        Besides the pools, each process listens on one connection and looks for poolers on one now and then, and
+        online runs use one.
         """
-        return (self.pool_size + 1) + (self.provisioner_pool + 2)
+        return (self.pool_size + 2) + (self.provisioner_pool + 3)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(...)"  # the addresses hold passwords
@@ -253,14 +263,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         yield from ()
 
     def require(self, name: str) -> str:
-        """Return the setting ``name``, which this process needs.
+        """Return the setting ``name``, which this process needs. Of an address, check the TLS that it asks for.
 
         Raises:
-            SettingsError: the setting is not set.
+            SettingsError: the setting is not set, or a file that it names is not there.
         """
         value = getattr(self, name)
         if not value:
             raise SettingsError(f"{name.upper()} is not set")
+        try:
+            if name == "amqp_url":
+                tls.check_amqp(value)
+            elif name.endswith("database_url"):
+                tls.check_postgresql(value, os.environ)
+        except ValueError as error:
+            raise SettingsError(f"{name.upper()}: {error}") from error
         return str(value)
 
 

@@ -1,6 +1,7 @@
 """AMQP connections: opens, closes and awaits them within time limits, and detects lost ones."""
 
 import asyncio
+import ssl
 import traceback
 from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager, suppress
@@ -54,7 +55,7 @@ async def connect(
         limit: the largest body that is received whole, in bytes.
 
     Raises:
-        RefusedError: user, password or virtual host are not the broker's.
+        RefusedError: user, password or virtual host are not the broker's, or its certificate is not to be trusted.
     """
     connection = aio_pika.Connection(broker)
     connection.kwargs["transport_factory"] = StrippedTransport(limit)
@@ -64,6 +65,13 @@ async def connect(
         await connection.close()  # otherwise its finalizer closes it, on whichever thread that runs
         if isinstance(error, AuthenticationError | ProbableAuthenticationError):
             raise RefusedError(f"the broker refuses {broker.user} or its password: see AMQP_URL") from error
+        if isinstance(error.__cause__, ssl.SSLCertVerificationError):
+            raise RefusedError(
+                f"the broker's certificate is refused: {error.__cause__.verify_message.rstrip('.')}:"
+                " see the host and cafile in AMQP_URL"
+            ) from error
+        if isinstance(error.__cause__, ssl.SSLError):
+            raise RefusedError(f"no TLS with the broker ({error.__cause__.reason}): see AMQP_URL") from error
         # It closes instead of opening, and aiormq does not tell why.
         if isinstance(error, InvalidFrameError) and "Connection.Close" in str(error):
             host = broker.path[1:] or "/"
