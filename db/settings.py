@@ -195,7 +195,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 5.0
     heartbeat_interval: Annotated[
-        float, Meta(gt=0, description="Seconds between a provisioner's heartbeats.")
+        float, Meta(gt=0, description="Seconds between heartbeats, and between declarations of exchanges.")
     ] = 2.0
     metrics_port: Annotated[
         int | None,

@@ -61,6 +61,7 @@ def transport(config: Settings) -> Transport:
         publish_timeout=config.publish_timeout,
         bulk=config.bulk_in_flight,
         limit=config.message_limit,
+        bind_every=config.heartbeat_interval,
     )
 
 

@@ -38,6 +38,7 @@ class Rabbit:
         publish_timeout: seconds that one publish may take, including its confirm.
         bulk: number of commands of bulk work to hold, whether they are worked on or wait. More are given back.
         limit: largest body that is received whole, in bytes.
+        bind_every: seconds between two declarations of exchanges and bindings, which somebody may delete.
     """
 
     def __init__(
@@ -49,10 +50,12 @@ class Rabbit:
         publish_timeout: float,
         bulk: int = 10,
         limit: int = 1 << 20,
+        bind_every: float = 2.0,
     ) -> None:
         self._address = address(url)
         self._publish_timeout = publish_timeout
         self._limit = limit
+        self._bind_every = bind_every
         self._up = asyncio.Event()
         self._publisher: Publisher | None = None
         self._receiver = Receiver(
@@ -161,13 +164,19 @@ class Rabbit:
         connection = await connect(self._address, timeout=self._publish_timeout, limit=self._limit)
         try:
             async with asyncio.timeout(self._publish_timeout * 3):
-                declaring = await connection.channel()
-                await topology.declare(declaring)
-                await declaring.close()
+                await topology.restore(connection)
                 self._publisher = await Publisher.open(connection)
             self._up.set()
             log.info("broker up")
-            await first(self._publisher.lost(), self._receiver.over.wait())
+            lost = asyncio.ensure_future(first(self._publisher.lost(), self._receiver.over.wait()))
+            try:
+                # The broker tells nobody of an exchange or a binding that was deleted. A missing queue is an
+                # error here, and declared over the next connection.
+                while not (await asyncio.wait([lost], timeout=self._bind_every))[0]:
+                    async with asyncio.timeout(self._publish_timeout):
+                        await topology.bind(connection)
+            finally:
+                lost.cancel()
         finally:
             self._up.clear()
             self._publisher = None

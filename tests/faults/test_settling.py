@@ -1,8 +1,7 @@
 """Whatever a consumer raises, each delivery is settled or given back, and what is neither ends the process."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 
 import aio_pika
 import asyncpg
@@ -14,10 +13,10 @@ from db.local.servers.rabbitmq import RabbitNode
 from db.settings import Settings
 from provisioner import topology
 from provisioner.__main__ import run
-from provisioner.frames import TooLarge
 from provisioner.rabbit import Rabbit
 from provisioner.upkeep import StuckError
 from tests.broker import unacknowledged
+from tests.faults.carrying import Clumsy, carrying
 from tests.support import eventually, requested, serving
 
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.timeout(120)]
@@ -30,50 +29,6 @@ ERRORS: dict[str, Callable[[], Exception]] = {
     "StopAsyncIteration": lambda: StopAsyncIteration("a defect"),
     "KeyError": lambda: KeyError("a defect"),
 }
-
-
-class Clumsy:
-    """A consumer whose first calls raise errors, and which takes everything after that.
-
-    Args:
-        errors: what the first calls raise, one after the other.
-    """
-
-    def __init__(self, *errors: Exception) -> None:
-        self.errors = list(errors)
-        self.taken: list[bytes] = []
-        self.free = asyncio.Event()
-
-    async def command(self, _id: str | None, body: bytes) -> None:
-        if self.errors:
-            raise self.errors.pop()
-        await self.free.wait()
-        self.taken.append(body)
-
-    dead = signup = postpone = command
-
-    async def too_large(self, _id: str | None, _first: bytes, _message: TooLarge) -> None:
-        raise AssertionError("nothing is that large")
-
-    async def database_back(self) -> None:
-        raise AssertionError("PostgreSQL is not away")
-
-
-@asynccontextmanager
-async def carrying(config: Settings, consumer: Clumsy) -> AsyncIterator[Rabbit]:
-    """Receive with a consumer, until the end."""
-    carrier = Rabbit(config.require("amqp_url"), prefetch=5, concurrency=2, publish_timeout=5)
-    task = asyncio.create_task(carrier.run(consumer))
-    try:
-        await asyncio.wait_for(carrier.wait_up(), 20)
-        yield carrier
-    finally:
-        consumer.free.set()
-        await carrier.stop_receiving()
-        await asyncio.wait_for(carrier.drained(), 20)
-        await carrier.abandon()
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 async def send(channel: AbstractChannel, count: int) -> None:
