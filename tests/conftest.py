@@ -28,6 +28,7 @@ from tests.support import (
     APP_PASSWORD,
     BY_TEST,
     OWNER_PASSWORD,
+    SIGNUP_PASSWORD,
     Client,
     Service,
     Tenant,
@@ -133,7 +134,12 @@ def config(superuser_url: str) -> Settings:
 def rabbit_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitNode]:
     """Yield a RabbitMQ node for the run, from an installed server or from unpacked packages."""
     home = tmp_path_factory.mktemp("rabbitmq")
-    node = RabbitNode(home, get_installation() or unpack_rabbitmq(), log=leaks.output("rabbitmq"))
+    node = RabbitNode(
+        home,
+        get_installation() or unpack_rabbitmq(),
+        log=leaks.output("rabbitmq"),
+        signup_password=SIGNUP_PASSWORD,
+    )
     node.start()
     yield node
     node.stop()

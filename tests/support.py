@@ -23,6 +23,7 @@ T = TypeVar("T")
 
 OWNER_PASSWORD = "owner-password"
 APP_PASSWORD = "app-password"
+SIGNUP_PASSWORD = "signup-password"
 
 
 async def eventually(probe: Callable[[], Awaitable[T]], *, within: float = 20.0, what: str = "it") -> T:

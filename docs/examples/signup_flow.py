@@ -3,7 +3,7 @@
     python docs/examples/signup_flow.py "Patisserie" [--slug patisserie]
 
 It needs RabbitMQ's address and the API's: from AMQP_URL and API_URL, or from the run.json of a running
-`make run`.
+`make run`. The broker's user need not be more than one for sign-up flows (see docs/how-to.md).
 """
 
 import argparse
@@ -37,7 +37,8 @@ async def sign_up(amqp_url: str, api_url: str, name: str, slug: str | None) -> i
     }
     async with await aio_pika.connect(amqp_url) as connection:
         channel = await connection.channel(on_return_raises=True)
-        answers = await channel.declare_queue(exclusive=True)
+        # A flow's user may make queues whose names begin with `signup.`, and no others.
+        answers = await channel.declare_queue(f"signup.{uuid4()}", exclusive=True)
         await answers.bind("tenantry.events", "tenant.#")
         exchange = await channel.get_exchange("tenantry.signup")
         message = aio_pika.Message(json.dumps(event).encode(), delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
@@ -85,7 +86,7 @@ def addresses() -> tuple[str | None, str | None]:
     home = Path(os.environ.get("TENANTRY_HOME") or Path(__file__).resolve().parents[2] / ".local")
     running = json.loads((home / "run.json").read_text()) if (home / "run.json").exists() else {}
     return (
-        os.environ.get("AMQP_URL") or running.get("amqp_url"),
+        os.environ.get("AMQP_URL") or running.get("signup_amqp_url") or running.get("amqp_url"),
         os.environ.get("API_URL") or running.get("api"),
     )
 

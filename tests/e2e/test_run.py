@@ -1,5 +1,6 @@
 """`make run`: what it starts, shows and keeps, and how it ends."""
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -8,7 +9,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import aio_pika
 import httpx
 import psutil  # type: ignore[import-untyped]
 import pytest
@@ -17,11 +20,13 @@ from db.local.processes.waiting import free_port, wait_until
 from db.local.run.environment import read_configuration
 from db.local.run.signup import FIRST_ROW
 from db.local.servers.installation import HIDE
+from db.local.servers.rabbitmq import RabbitNode
+from tests.conftest import topology_gone
 from tests.running import ADDRESSES, PROJECT, Run, alive, asked, listed, pasted, running
 
 pytestmark = pytest.mark.timeout(240)
 
-KEYS = {
+KEYS = [
     "api",
     "operator_token",
     "tenant",
@@ -29,8 +34,9 @@ KEYS = {
     "owner_database_url",
     "superuser_database_url",
     "amqp_url",
+    "signup_amqp_url",
     "pids",
-}
+]
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +47,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
 
 def test_the_run_file_says_what_runs_and_only_its_owner_reads_it(run: Run) -> None:
     state = run.until_up()
-    assert set(state) == KEYS
+    assert list(state) == KEYS
     assert set(state["pids"]) == {"api", "provisioner", "postgres", "rabbitmq"}
     assert state["api"] == f"http://127.0.0.1:{run.port}"
-    assert state["amqp_url"] is None
+    assert state["amqp_url"] is state["signup_amqp_url"] is None
     assert state["pids"]["rabbitmq"] is None
     assert all(psutil.pid_exists(state["pids"][name]) for name in ("api", "provisioner", "postgres"))
     for name in ("run.json", "secrets.json"):
@@ -172,9 +178,38 @@ def test_a_private_node_carries_the_messages_where_a_server_is_installed(tmp_pat
         if state["amqp_url"] is None:
             pytest.skip("no RabbitMQ server is installed")
         assert psutil.pid_exists(state["pids"]["rabbitmq"])
+        user = urlsplit(state["signup_amqp_url"])
+        asyncio.run(makes_a_queue_of_its_own(state["signup_amqp_url"]))
         family = run.family()
         assert run.stop() == 0, run.told
         assert not alive(family)
+        run.start()
+        again = run.until_up()["signup_amqp_url"]
+        assert (urlsplit(again).username, urlsplit(again).password) == (user.username, user.password)
+        asyncio.run(makes_a_queue_of_its_own(again))
+        assert run.stop() == 0, run.told
+    finally:
+        run.end()
+
+
+async def makes_a_queue_of_its_own(url: str) -> None:
+    async with await aio_pika.connect(url) as connection:
+        channel = await connection.channel()
+        await channel.declare_queue("signup.own", exclusive=True)
+
+
+@pytest.mark.rabbitmq
+def test_a_broker_of_the_users_own_gets_no_user_for_sign_up_flows(
+    tmp_path: Path, rabbit_node: RabbitNode
+) -> None:
+    run = Run(tmp_path / "home", AMQP_URL=rabbit_node.url)
+    run.start()
+    try:
+        state = run.until_up()
+        assert state["amqp_url"] == rabbit_node.url
+        assert state["signup_amqp_url"] is None
+        assert run.stop() == 0, run.told
+        asyncio.run(topology_gone(rabbit_node.url))
     finally:
         run.end()
 

@@ -8,6 +8,7 @@ import sys
 import httpx
 import pytest
 
+from db.local.servers.rabbitmq import RabbitNode
 from db.settings import PROJECT, Settings
 from tests.processes import api_process
 from tests.support import provisioning, sign_up
@@ -15,12 +16,12 @@ from tests.support import provisioning, sign_up
 pytestmark = pytest.mark.rabbitmq
 
 
-def run_script(config: Settings, api: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+def run_script(amqp_url: str | None, api: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
     """Run the example as a reader of the README would."""
     return subprocess.run(
         [sys.executable, "docs/examples/signup_flow.py", *arguments],
         cwd=PROJECT,
-        env={**os.environ, "AMQP_URL": config.amqp_url or "", "API_URL": api},
+        env={**os.environ, "AMQP_URL": amqp_url or "", "API_URL": api},
         capture_output=True,
         text=True,
         timeout=90,
@@ -29,13 +30,13 @@ def run_script(config: Settings, api: str, *arguments: str) -> "subprocess.Compl
 
 
 async def test_the_example_signs_a_tenant_up_by_event_and_claims_a_key_that_works(
-    rabbit_config: Settings,
+    rabbit_config: Settings, rabbit: RabbitNode
 ) -> None:
     async with api_process(rabbit_config) as api, provisioning(rabbit_config):
         async with httpx.AsyncClient(base_url=api) as client:
             await sign_up(client, "before")  # the exchanges are there
             done = await asyncio.to_thread(
-                run_script, rabbit_config, api, "Patisserie", "--slug", "patisserie"
+                run_script, rabbit.signup_url, api, "Patisserie", "--slug", "patisserie"
             )
             assert done.returncode == 0, done.stdout + done.stderr
             steps = [line.split(":")[0] for line in done.stdout.splitlines()]
@@ -43,6 +44,8 @@ async def test_the_example_signs_a_tenant_up_by_event_and_claims_a_key_that_work
             key = done.stdout.split()[-1]
             headers = {"tenant": "patisserie", "authorization": f"Bearer {key}"}
             assert (await client.get("/users", headers=headers)).status_code == 200
-        again = await asyncio.to_thread(run_script, rabbit_config, api, "Patisserie", "--slug", "patisserie")
+        again = await asyncio.to_thread(
+            run_script, rabbit.signup_url, api, "Patisserie", "--slug", "patisserie"
+        )
         assert again.returncode == 1
         assert "slug-taken" in again.stdout

@@ -88,6 +88,23 @@ async def test_queues_messages_and_address_survive_a_stop_that_leaves_no_process
     assert await take(url, "kept") == b"after a stop"
 
 
+async def test_an_older_nodes_data_gets_the_user_for_sign_up_flows_at_its_next_start(
+    node: RabbitNode, installation: Installation
+) -> None:
+    await publish(node.url, "kept", b"from before")
+    node.stop()
+    newer = RabbitNode(node.home, installation, signup_password="changed-once")
+    newer.start()
+    try:
+        assert newer.signup_url is not None
+        async with await aio_pika.connect(newer.signup_url) as connection:
+            channel = await connection.channel()
+            await channel.declare_queue("signup.own", exclusive=True)
+        assert await take(newer.url, "kept") == b"from before"
+    finally:
+        newer.stop()
+
+
 async def test_confirmed_messages_survive_a_kill_that_leaves_no_process(node: RabbitNode) -> None:
     await publish(node.url, "kept", b"after a kill")
     node.sync()

@@ -1,5 +1,6 @@
 """The home of a local deployment: files that cannot be used are named, with the remedy."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,17 @@ def test_secrets_are_made_once(tmp_path: Path) -> None:
     made = Home(tmp_path).read_secrets()
     assert Home(tmp_path).read_secrets() == made
     assert (tmp_path / "secrets.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_an_older_homes_secrets_are_kept_and_what_they_lack_is_added_once(tmp_path: Path) -> None:
+    file = tmp_path / "secrets.json"
+    older = {"superuser_password": "a", "owner_password": "b", "app_password": "c", "deployments": {}}
+    file.write_text(json.dumps(older))
+    added = Home(tmp_path).read_secrets()
+    assert added.signup_amqp_password
+    assert json.loads(file.read_text()) == {**older, "signup_amqp_password": added.signup_amqp_password}
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert Home(tmp_path).read_secrets() == added
 
 
 @pytest.mark.parametrize(

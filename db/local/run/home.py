@@ -24,11 +24,12 @@ class Deployment(msgspec.Struct):
 
 
 class Secrets(msgspec.Struct):
-    """The content of ``secrets.json``. The passwords are those of the database logins."""
+    """The content of ``secrets.json``: passwords of the database logins, and of sign-up flows at the broker."""
 
     superuser_password: str = msgspec.field(default_factory=_password)
     owner_password: str = msgspec.field(default_factory=_password)
     app_password: str = msgspec.field(default_factory=_password)
+    signup_amqp_password: str = msgspec.field(default_factory=_password)
     deployments: dict[str, Deployment] = {}
 
 
@@ -58,6 +59,7 @@ class Running(msgspec.Struct, frozen=True):
     owner_database_url: str | None = None
     superuser_database_url: str | None = None
     amqp_url: str | None = None
+    signup_amqp_url: str | None = None
     pids: Pids = Pids()
 
 
@@ -108,23 +110,25 @@ class Home:
             return Running(), 0.0
 
     def read_secrets(self) -> Secrets:
-        """Return the content of ``secrets.json``. On the first run, make the file.
+        """Return the content of ``secrets.json``. On the first run, make the file; add what an older one lacks.
 
         Raises:
             HomeError: the file is damaged, or missing where an earlier run has left its data.
         """
         try:
-            return msgspec.json.decode(self._secrets_file.read_bytes(), type=Secrets)
+            content = self._secrets_file.read_bytes()
+            kept = msgspec.json.decode(content, type=Secrets)
         except FileNotFoundError:
             if (self.path / "postgres").exists():
                 raise HomeError(f"{self._secrets_file} is missing: {_REMEDY.format(self.path)}") from None
+            content, kept = b"", Secrets()
         except msgspec.DecodeError as error:
             raise HomeError(
                 f"{self._secrets_file} is damaged ({error}): {_REMEDY.format(self.path)}"
             ) from None
-        fresh = Secrets()
-        self.write_secrets(fresh)
-        return fresh
+        if _pretty(kept) != content:
+            self.write_secrets(kept)
+        return kept
 
     def write_secrets(self, content: Secrets) -> None:
         """Write ``secrets.json``, readable by its owner only."""

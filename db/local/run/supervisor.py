@@ -75,7 +75,7 @@ class Supervisor:
         say(f"Starting Tenantry in {self._home.path} (logs: {self._home.logs})")
         secrets = self._home.read_secrets()
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="broker") as beside:
-            broker = beside.submit(self._start_broker)  # takes seconds
+            broker = beside.submit(self._start_broker, secrets)  # takes seconds
             try:
                 logins, deployment = self._start_database(secrets)
                 command = programs.api(self._configuration, self._home, port, logins.app)
@@ -117,7 +117,7 @@ class Supervisor:
                 end_all(group_of(leader, written), grace=_LEFTOVER_GRACE)
             self._home.remove_running()
 
-    def _keep(self, name: str, service: Service, **facts: str) -> None:
+    def _keep(self, name: str, service: Service, **facts: str | None) -> None:
         """Start a service and keep it alive, and add ``facts`` to ``run.json``."""
         self._check()
         with self._changing:
@@ -142,7 +142,7 @@ class Supervisor:
         if self._stopping.is_set():
             raise StoppedError
 
-    def _start_broker(self) -> str | None:
+    def _start_broker(self, secrets: Secrets) -> str | None:
         url = self._configuration.amqp_url
         installation = None if url else get_installation()
         if url is not None:
@@ -151,9 +151,14 @@ class Supervisor:
         elif installation is None:
             say("RabbitMQ: not installed, and AMQP_URL is not set; messages are delivered in process")
         else:
-            node = RabbitNode(self._home.path / "rabbitmq", installation, log=self._home.log("rabbitmq"))
+            node = RabbitNode(
+                self._home.path / "rabbitmq",
+                installation,
+                log=self._home.log("rabbitmq"),
+                signup_password=secrets.signup_amqp_password,
+            )
             url = node.url
-            self._keep("rabbitmq", node, amqp_url=url)
+            self._keep("rabbitmq", node, amqp_url=url, signup_amqp_url=node.signup_url)
             say(f"RabbitMQ {installation.version}: a private node on port {node.port}")
         return url
 

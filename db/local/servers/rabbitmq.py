@@ -1,6 +1,7 @@
 """A private RabbitMQ node, independent of other nodes on the machine."""
 
 import contextlib
+import json
 import os
 import re
 import secrets
@@ -18,12 +19,22 @@ from db.local.servers.installation import Installation, get_installation
 __all__ = ["Installation", "RabbitNode", "get_installation"]
 
 USER = "tenantry"
+SIGNUP_USER = "tenantry_signup"
+SIGNUP_PERMISSIONS = {
+    "configure": r"^signup\.",
+    "write": r"^(tenantry\.signup$|signup\.)",
+    "read": r"^(tenantry\.events$|signup\.)",
+}
+"""What a sign-up flow may do: publish sign-ups, and hear events through queues of its own, named ``signup.…``."""
+
 _START_TIMEOUT = 90.0
 _STOP_TIMEOUT = 30.0
 _CONTROL_TIMEOUT = 60.0
 _TOLD_LINES = 80  # Erlang reports the cause first, and then everything around it
 _NO_PATH = re.compile(r"""['\"\\`$\n\r]""")
 _NODE = "tenantry@localhost"  # names are unique within an epmd, and each node has an epmd of its own
+_VHOST = "/"
+_DEFINITIONS = "definitions.json"
 _PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
 
 
@@ -39,6 +50,7 @@ class RabbitNode:
         config: entries of ``rabbitmq.conf`` in place of this class's defaults, such as ``consumer_timeout``
             (milliseconds) or ``heartbeat`` (seconds).
         log: the file for the node's output; ``rabbitmq.log`` in ``home`` by default.
+        signup_password: the password of the user for sign-up flows; without one there is no such user.
     """
 
     name = "rabbitmq"
@@ -51,6 +63,7 @@ class RabbitNode:
         *,
         config: Mapping[str, str] | None = None,
         log: Path | None = None,
+        signup_password: str | None = None,
     ) -> None:
         self.home = home.resolve()
         if _NO_PATH.search(str(self.home)):
@@ -62,6 +75,7 @@ class RabbitNode:
         self.port = port or free_port()
         self._installation = installation
         self._config = dict(config or {})
+        self._signup_password = signup_password
         self._epmd_port = free_port()
         self._distribution_port = free_port()
         self._lock = DirectoryLock(self.home, "a RabbitMQ node runs on it")
@@ -96,6 +110,13 @@ class RabbitNode:
     def url(self) -> str:
         """The node's address, as ``amqp://user:password@host:port/``."""
         return f"amqp://{USER}:{self._password()}@{LOOPBACK}:{self.port}/"
+
+    @property
+    def signup_url(self) -> str | None:
+        """The node's address for sign-up flows, or None if they have no user."""
+        if self._signup_password is None:
+            return None
+        return f"amqp://{SIGNUP_USER}:{self._signup_password}@{LOOPBACK}:{self.port}/"
 
     def start(self) -> None:
         """Start the node with its earlier queues and messages, and wait until its AMQP port answers.
@@ -197,8 +218,7 @@ class RabbitNode:
     def _write_configuration(self) -> None:
         entries = {
             "listeners.tcp.local": f"{LOOPBACK}:{self.port}",
-            "default_user": USER,
-            "default_pass": self._password(),
+            "load_definitions": _DEFINITIONS,  # relative to the node's directory; read at each start
             "disk_free_limit.absolute": "50MB",
             "vm_memory_high_watermark.absolute": "512MB",
             "raft.wal_max_size_bytes": "33554432",
@@ -207,6 +227,21 @@ class RabbitNode:
         text = "".join(f"{name} = {value}\n" for name, value in entries.items())
         write_private(self.home / "rabbitmq.conf", text)
         write_private(self.home / "enabled_plugins", "[].\n")
+        write_private(self.home / _DEFINITIONS, json.dumps(self._definitions()))
+
+    def _definitions(self) -> dict[str, object]:
+        """Return the node's users and their rights (RabbitMQ manual, "Definitions"). Others that exist stay."""
+        everything = dict.fromkeys(SIGNUP_PERMISSIONS, ".*")
+        users = [(USER, self._password(), "administrator", everything)]
+        if self._signup_password is not None:
+            users.append((SIGNUP_USER, self._signup_password, "", SIGNUP_PERMISSIONS))
+        return {
+            "vhosts": [{"name": _VHOST}],
+            "users": [
+                {"name": name, "password": password, "tags": tags} for name, password, tags, _ in users
+            ],
+            "permissions": [{"user": name, "vhost": _VHOST, **rights} for name, *_, rights in users],
+        }
 
     def _environment(self) -> dict[str, str]:
         """Return the scripts' variables (RabbitMQ manual, "Configuration"). All their paths are in ``home``."""
