@@ -195,7 +195,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 5.0
     heartbeat_interval: Annotated[
-        float, Meta(gt=0, description="Seconds between heartbeats, and between declarations of exchanges.")
+        float,
+        Meta(
+            gt=0,
+            description="Seconds between heartbeats, and between declarations of exchanges and bindings.",
+        ),
     ] = 2.0
     metrics_port: Annotated[
         int | None,

@@ -15,7 +15,7 @@ from db.settings import PROJECT, Settings
 from provisioner import topology
 from provisioner.amqp import RefusedError, address, connect
 from tests.flows import Flow
-from tests.support import provisioning
+from tests.support import eventually, provisioning
 
 pytestmark = pytest.mark.rabbitmq
 
@@ -159,6 +159,25 @@ async def test_a_sign_up_flow_is_refused_everything_but_its_own(
     with pytest.raises(ChannelAccessRefused, match="ACCESS_REFUSED"):
         await REFUSED[name](flow)
     assert await untouched(declared)
+
+
+async def test_a_sign_up_flow_can_still_do_what_the_how_to_says(
+    declared: AbstractChannel, flow: AbstractChannel
+) -> None:
+    seen = await flow.get_queue(topology.COMMANDS_QUEUE)
+    assert seen.declaration_result.message_count == 1
+    await dead_letters(topology.SIGNUP, topology.SIGNUP_KEY)(flow)
+    own = await flow.get_queue(OWN)
+    await own.bind(topology.EVENTS, "#")
+    events = await declared.get_exchange(topology.EVENTS)
+    await events.publish(aio_pika.Message(b"an event"), "tenant.provisioned", mandatory=True)
+    await (await own.get()).reject()
+
+    async def sent_on() -> bool:
+        found = await declared.get_queue(topology.SIGNUP_QUEUE)
+        return found.declaration_result.message_count == 2
+
+    await eventually(sent_on, what="an event among the sign-ups")
 
 
 async def test_a_sign_up_flow_cannot_pass_for_another_user(flow: AbstractChannel) -> None:
