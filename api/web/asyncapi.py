@@ -38,7 +38,8 @@ def document() -> dict[str, Any]:
             "version": version("tenantry"),
             "description": (
                 "CloudEvents 1.0 in JSON over AMQP 0-9-1. Delivery is at least once: a repeat has the same id."
-                " Bind a queue of your own to the topic exchange for events; their routing key is their type."
+                " Bind a queue of your own, named `signup.` and what you like, to the topic exchange for events; their"
+                " routing key is their type."
             ),
         },
         "defaultContentType": _CONTENT_TYPE,
