@@ -97,7 +97,8 @@ def lost_not_cancelled() -> Iterator[None]:
     """Turn what the library does with a closed connection into an error.
 
     It cancels tasks that wait on a closing channel: such a task would end without an error, since a task group
-    ignores cancelled children. And it raises plain `RuntimeError` for what is closed already.
+    ignores cancelled children. And it raises plain `RuntimeError` for what is closed already, and plain `Exception`
+    for what was being written when it closed.
 
     Raises:
         ConnectionError: the connection was lost.
@@ -109,13 +110,13 @@ def lost_not_cancelled() -> Iterator[None]:
         if is_asked_for():
             raise
         raise ConnectionError("closed while it was waited for") from error
-    except RuntimeError as error:
-        if type(error) is not RuntimeError or not _is_the_librarys(error):
+    except Exception as error:
+        if type(error) not in {RuntimeError, Exception} or not _is_the_librarys(error):
             raise
-        raise ConnectionError(f"closed: {error}") from error
+        raise ConnectionError(f"closed: {error!r}") from error
 
 
-def _is_the_librarys(error: RuntimeError) -> bool:
+def _is_the_librarys(error: Exception) -> bool:
     """Return whether an error was raised in the AMQP library, and not in what it calls."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     return frames[-1].f_globals.get("__name__", "").partition(".")[0] in {"aio_pika", "aiormq"}
