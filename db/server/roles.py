@@ -147,12 +147,11 @@ async def create_schema(connection: Connection, schema: SchemaName) -> None:
     """
     name = quoted(schema_name(schema))
     ours = await installation.of(connection)
-    role: tuple[str, ...] = ()
     if not await _exists(connection, schema):
-        role = _creation(ours, schema, await _keeper(connection, ours))
+        await ours.execute(connection, _creation(ours, schema, await _keeper(connection, ours)))
     elif await keeper_of(connection, schema) is None:
         raise _foreign(schema)
-    await ours.execute(connection, (*role, f"CREATE SCHEMA {name}"))
+    await connection.execute(f"CREATE SCHEMA {name}")
 
 
 async def restore(connection: Connection, schema: SchemaName, keeper: str | None = None) -> bool:

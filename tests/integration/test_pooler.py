@@ -56,13 +56,15 @@ async def test_everything_works_in_session_mode(
     assert done.code == 0, done.err
     async with serving(behind) as api, provisioning(behind):
         tenant = await sign_up(api, "bakery")
-        assert (await api.post("/todos", headers=tenant.headers, json={"title": "Sweep"})).status_code == 201
+        assert (
+            await api.post("/users", headers=tenant.headers, json={"email": "ann@example.com"})
+        ).status_code == 201
         assert (await api.get("/health/ready")).json()["postgres"] == "up"
         operator = Operator(api, operator_token)
         await operator.has("suspend", "bakery", reason="unpaid")
 
         async def refused() -> bool:
-            return (await api.get("/todos", headers=tenant.headers)).status_code == 403
+            return (await api.get("/users", headers=tenant.headers)).status_code == 403
 
         await eventually(refused, what="the revocation, which is heard")
         await operator.has("resume", "bakery", reason="paid")
@@ -83,10 +85,10 @@ async def test_the_api_serves_nothing_until_the_mode_is_session(
         ready = await api.get("/health/ready")
         assert ready.status_code == 503
         assert (ready.json()["postgres"], ready.json()["problem"]) == ("pooled", WORDS)
-        problem(await api.get("/todos", headers=tenant.headers), 503, "unavailable")
+        problem(await api.get("/users", headers=tenant.headers), 503, "unavailable")
         await front.configure(pool_mode="session")
         await is_ready(api)
-        assert (await api.get("/todos", headers=tenant.headers)).status_code == 200
+        assert (await api.get("/users", headers=tenant.headers)).status_code == 200
 
 
 async def is_ready(api: Client, wanted: int = 200) -> None:
@@ -106,15 +108,15 @@ async def test_a_mode_that_is_changed_under_load_is_noticed_and_fails_no_request
     async with serving(behind) as api:
         tenants = [await sign_up(api, slug) for slug in ("ash", "birch", "cedar")]
         for each in tenants:
-            await api.post("/todos", headers=each.headers, json={"title": each.slug})
+            await api.post("/users", headers=each.headers, json={"email": f"{each.slug}@example.com"})
         over = asyncio.Event()
         answers: list[tuple[str, httpx.Response]] = []
 
         async def load(tenant: Tenant) -> None:
             while not over.is_set():
-                path = "/todos" if len(answers) % 2 else "/users"
+                path = "/users" if len(answers) % 2 else "/roles"
                 answers.append(
-                    (tenant.slug if path == "/todos" else "", await api.get(path, headers=tenant.headers))
+                    (tenant.slug if path == "/users" else "", await api.get(path, headers=tenant.headers))
                 )
                 await asyncio.sleep(0.01)  # as a client across a network would
 
@@ -137,13 +139,13 @@ async def test_a_mode_that_is_changed_under_load_is_noticed_and_fails_no_request
         ][:3]
         for slug, answer in answers:
             if slug and answer.status_code == 200:
-                assert [todo["title"] for todo in answer.json()["items"]] == [slug]
-        done = await api.get("/todos", headers=tenants[0].headers)
+                assert [user["email"] for user in answer.json()["items"]] == [f"{slug}@example.com"]
+        done = await api.get("/users", headers=tenants[0].headers)
         assert done.status_code == 200
 
         async def hears() -> bool:
             await Operator(api, operator_token).does("suspend", "ash", reason="unpaid")
-            return (await api.get("/todos", headers=tenants[0].headers)).status_code == 403
+            return (await api.get("/users", headers=tenants[0].headers)).status_code == 403
 
         await eventually(hears, what="the revocation")
 

@@ -79,13 +79,15 @@ async def test_every_program_goes_over_tls(
     assert done.code == 0, done.err
     async with serving(secured) as api, provisioning(secured):
         tenant = await sign_up(api, "bakery")
-        assert (await api.post("/todos", headers=tenant.headers, json={"title": "Sweep"})).status_code == 201
+        assert (
+            await api.post("/users", headers=tenant.headers, json={"email": "ann@example.com"})
+        ).status_code == 201
         assert (await api.get("/health/ready")).status_code == 200
         done = await typed(secured, "litestar", "tenants", "suspend", "bakery", "--reason", "unpaid")
         assert done.code == 0, done.err
 
         async def refused() -> bool:
-            return (await api.get("/todos", headers=tenant.headers)).status_code == 403
+            return (await api.get("/users", headers=tenant.headers)).status_code == 403
 
         await eventually(refused, what="the revocation, which is heard")
         await Operator(api, operator_token).has("resume", "bakery", reason="paid")
@@ -129,7 +131,7 @@ async def test_a_certificate_that_is_not_to_be_trusted_is_refused_by_each_progra
         assert "Traceback" not in process.tail()
     async with serving(doubtful) as api:
         assert (await api.get("/health/ready")).json()["postgres"] == "down"
-        assert (await api.get("/todos")).status_code == 401
+        assert (await api.get("/users")).status_code == 401
 
         async def told_by_listener() -> bool:
             return any(
