@@ -1,5 +1,6 @@
 """Deliveries as nobody should send them: bodies, headers and properties at random, for all three queues."""
 
+import math
 import random
 import string
 import struct
@@ -146,6 +147,11 @@ def _table(content: bytes) -> bytes:
     return struct.pack(">L", len(content)) + content
 
 
+def _double(raw: bytes) -> bytes:
+    """Return a double that is a number: at others the broker's channel crashes, and nobody gets the message."""
+    return raw if math.isfinite(struct.unpack(">d", raw)[0]) else bytes(8)
+
+
 def _headers(chance: random.Random) -> bytes:
     kind = chance.randrange(7)
     if kind == 0:
@@ -161,7 +167,7 @@ def _headers(chance: random.Random) -> bytes:
     elif kind == 4:
         content = b"\x02\xff\xfet\x01" + b"\x01hD\xff" + b"\xff" * 4
     elif kind == 5:
-        content = b"\x01hA" + _table(b"I\x80\0\0\0" * 50) + b"\x01ld" + chance.randbytes(8)
+        content = b"\x01hA" + _table(b"I\x80\0\0\0" * 50) + b"\x01ld" + _double(chance.randbytes(8))
     else:
         content = b"\x07x-deathS" + _table(b"forged")
     return _table(content)
