@@ -72,7 +72,7 @@ async def test_everything_works_in_session_mode(
     assert await examine(behind) == []
     newer = release(behind, tmp_path / "newer", SCRIPT, ONLINE)
     async with serving(newer) as api, provisioning(newer):
-        await settles(owner, await asked(Operator(api, operator_token), "bakery"), "handled")
+        await settles(owner, await asked(Operator(api, operator_token), "bakery"), "handled", within=60)
     assert await revisions(owner, "bakery") == ("r2", HEAD, "r2")
 
 

@@ -95,7 +95,7 @@ async def test_every_program_goes_over_tls(
     assert await examine(secured) == []
     newer = release(secured, tmp_path / "newer", SCRIPT, ONLINE)
     async with serving(newer) as api, provisioning(newer):
-        await settles(owner, await asked(Operator(api, operator_token), "bakery"), "handled")
+        await settles(owner, await asked(Operator(api, operator_token), "bakery"), "handled", within=60)
     assert await revisions(owner, "bakery") == ("r2", HEAD, "r2")
 
 
