@@ -17,14 +17,19 @@ def api(configuration: Configuration, home: Home, port: int, app_url: str) -> Pr
 
     `litestar run` would put another process in between.
     """
-    command = [
+    command = granian(port, configuration.workers)
+    return _program("api", command, configuration.api(app_url), home, _API_GRACE)
+
+
+def granian(port: int, workers: int, application: str = "api.app:create_app") -> list[str]:
+    """Return granian's command line; the benchmark serves what it compares the API with by the same."""
+    return [
         *(sys.executable, "-m", "granian", "--interface", "asgi", "--factory", "--no-ws"),
-        *("--host", LOOPBACK, "--port", str(port), "--workers", str(configuration.workers)),
+        *("--host", LOOPBACK, "--port", str(port), "--workers", str(workers)),
         *("--respawn-failed-workers", "--respawn-interval", "0.2"),
         *("--workers-kill-timeout", str(_WORKER_GRACE)),
-        "api.app:create_app",
+        application,
     ]
-    return _program("api", command, configuration.api(app_url), home, _API_GRACE)
 
 
 def provisioner(configuration: Configuration, home: Home, owner_url: str, amqp_url: str | None) -> Process:
