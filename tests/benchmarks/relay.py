@@ -2,8 +2,8 @@
 
 import asyncio
 import gc
-import statistics
 import time
+from pathlib import Path
 from uuid import uuid4
 
 import aio_pika
@@ -16,15 +16,16 @@ from db.ledger.envelope import Message
 from provisioner import topology
 from provisioner.rabbit import Rabbit
 from provisioner.relay.relay import Relay
-from tests.benchmarks.servers import Figure, Servers
+from tests.benchmarks.figures import Figure, figure
+from tests.benchmarks.plan import Plan
+from tests.benchmarks.servers import Servers
 from tests.faults.relaying import Deaf
 
-_MESSAGES = 5000
-_ROUNDS = 9
 _QUEUE = "benchmark.events"
+_SECTION = "Relay"
 
 
-async def measure(servers: Servers) -> list[Figure]:
+async def measure(servers: Servers, plan: Plan, home: Path) -> list[Figure]:
     """Publish the same events by turns from the ledger and from memory."""
     config, bare, relayed = servers.config, [], []
     gc.collect()
@@ -50,8 +51,8 @@ async def measure(servers: Servers) -> list[Figure]:
             poll=config.relay_poll,
             in_flight=config.max_in_flight,
         )
-        for _ in range(_ROUNDS):
-            messages = [_event(number) for number in range(_MESSAGES)]
+        for _ in range(2 * plan.rounds - 1):
+            messages = [_event(number) for number in range(plan.messages)]
             bare.append(await _bare(exchange, messages, config.relay_batch))
             await queue.purge()
             relayed.append(await _relayed(relay, pool, messages))
@@ -59,10 +60,10 @@ async def measure(servers: Servers) -> list[Figure]:
         await channel.queue_delete(_QUEUE)
     receiving.cancel()
     await asyncio.gather(receiving, return_exceptions=True)
-    middle_bare, middle_relayed = statistics.median(bare), statistics.median(relayed)
+    base = {"per_second": bare}
     return [
-        Figure("publisher with confirms, from memory", f"{middle_bare:,.0f}/s"),
-        Figure("relay, from the ledger", f"{middle_relayed:,.0f}/s", f"{middle_relayed / middle_bare:.2f}"),
+        figure(_SECTION, "publisher with confirms, from memory", base),
+        figure(_SECTION, "relay, from the ledger", {"per_second": relayed}, base=base, of="publisher"),
     ]
 
 

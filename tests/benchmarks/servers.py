@@ -1,8 +1,7 @@
-"""Private servers to measure on, and how figures are told."""
+"""Private servers to measure on, and how progress is told."""
 
 import asyncio
-import statistics
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -16,29 +15,17 @@ from db.settings import Settings
 from tests.support import APP_PASSWORD, OWNER_PASSWORD
 
 
-class Figure(msgspec.Struct, frozen=True):
-    """One line of the table."""
-
-    what: str
-    value: str
-    ratio: str = ""
-
-
 class Servers(msgspec.Struct):
     """What runs, and how to reach it."""
 
     config: Settings
     node: RabbitNode
+    superuser_url: str
 
 
 def say(text: str) -> None:
     """Write a line at once."""
     print(text, flush=True)  # noqa: T201 - this is its output
-
-
-def milliseconds(values: Sequence[float], share: float) -> str:
-    """Return a percentile of seconds, in milliseconds."""
-    return f"{statistics.quantiles(values, n=100, method='inclusive')[round(share * 100) - 1] * 1000:.1f} ms"
 
 
 @asynccontextmanager
@@ -59,7 +46,7 @@ async def servers(home: Path) -> AsyncIterator[Servers]:
             address_rate_limit_per_minute=0,
             log_level="warning",
         )
-        yield Servers(config, node)
+        yield Servers(config, node, url)
     finally:
         await asyncio.to_thread(node.kill)
         await asyncio.to_thread(server.stop)

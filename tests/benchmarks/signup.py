@@ -1,4 +1,4 @@
-"""From the sign-up's answer to an active tenant, through RabbitMQ, beside the rendered DDL alone."""
+"""From the sign-up's answer to an active tenant, through RabbitMQ and in process, beside the rendered DDL alone."""
 
 import asyncio
 import time
@@ -13,38 +13,63 @@ from db.migrations.render import render
 from db.migrations.run import run_script
 from db.server import roles
 from db.session import listening
-from tests.benchmarks.servers import Figure, Servers, milliseconds
+from tests.benchmarks.figures import Figure, figure, percentile
+from tests.benchmarks.plan import Plan
+from tests.benchmarks.servers import Servers
 from tests.processes import a_provisioner, running
 from tests.support import Client, eventually, requested, serving, sign_up, status
 
-_SIGNUPS = 100
 _PAUSE = 0.1
+_SECTION = "Sign-up to active"
+_ALONE = "rendered DDL alone"
+
+Rounds = dict[str, list[float]]
 
 
-async def measure(servers: Servers, home: Path) -> list[Figure]:
-    """Sign up and run the DDL by turns, at a low rate."""
-    whole, alone = [], []
-    config = msgspec.structs.replace(servers.config, log_level="error")
-    owner = await asyncpg.connect(config.require("owner_database_url"))
-    listener = await asyncpg.connect(config.require("owner_database_url"))
+async def measure(servers: Servers, plan: Plan, home: Path) -> list[Figure]:
+    """Sign up through each transport and run the DDL by turns, at a low rate."""
+    through = {
+        "through RabbitMQ": msgspec.structs.replace(servers.config, log_level="error"),
+        "in process": msgspec.structs.replace(servers.config, log_level="error", amqp_url=None),
+    }
+    found: dict[str, Rounds] = {name: {"p50_ms": [], "p99_ms": []} for name in (*through, _ALONE)}
+    owner = await asyncpg.connect(servers.config.require("owner_database_url"))
+    listener = await asyncpg.connect(servers.config.require("owner_database_url"))
     changed = asyncio.Event()
     await listener.add_listener(listening.REGISTRY, lambda *_: changed.set())
-    async with running(a_provisioner(config, home / "provisioner.log")), serving(config) as api:
-        await sign_up(api, "warm")
-        for number in range(_SIGNUPS):
-            whole.append(await _signed_up(api, f"shop{number}", changed))
-            await asyncio.sleep(_PAUSE)
-            alone.append(await _built(owner, config.alembic_config))
-            await asyncio.sleep(_PAUSE)
-    await listener.close()
-    await owner.close()
-    ratio = sorted(whole)[_SIGNUPS // 2] / sorted(alone)[_SIGNUPS // 2]
+    try:
+        for number in range(plan.rounds):
+            alone: list[float] = []
+            for name, config in through.items():
+                slugs = [f"{name.split()[-1].lower()}{number}-{one}" for one in range(plan.signups)]
+                took = []
+                async with running(a_provisioner(config, home / "provisioner.log")) as provisioner:
+                    async with serving(config) as api:
+                        await sign_up(api, f"warm{number}-{len(found[name]['p50_ms'])}-{slugs[0]}")
+                        for slug in slugs:
+                            took.append(await _signed_up(api, slug, changed))
+                            await asyncio.sleep(_PAUSE)
+                            alone.append(await _built(owner, config.alembic_config))
+                            await asyncio.sleep(_PAUSE)
+                    await asyncio.to_thread(provisioner.stop)
+                _note(found[name], took)
+            _note(found[_ALONE], alone)
+    finally:
+        await listener.close()
+        await owner.close()
+    base = found[_ALONE]
     return [
-        Figure("rendered DDL of one tenant, p50", milliseconds(alone, 0.50)),
-        Figure("rendered DDL of one tenant, p99", milliseconds(alone, 0.99)),
-        Figure("sign-up to active, p50", milliseconds(whole, 0.50), f"{ratio:.1f}"),
-        Figure("sign-up to active, p99", milliseconds(whole, 0.99)),
+        figure(_SECTION, _ALONE, base),
+        *(
+            figure(_SECTION, name, found[name], by="p50_ms", base=base, of="p50 of the DDL")
+            for name in through
+        ),
     ]
+
+
+def _note(rounds: Rounds, took: list[float]) -> None:
+    rounds["p50_ms"].append(percentile(took, 0.50) * 1000)
+    rounds["p99_ms"].append(percentile(took, 0.99) * 1000)
 
 
 async def _signed_up(api: Client, slug: str, changed: asyncio.Event) -> float:
@@ -65,14 +90,18 @@ async def _signed_up(api: Client, slug: str, changed: asyncio.Event) -> float:
 
 async def _built(owner: asyncpg.Connection, config: Path) -> float:
     """Return the seconds that role, schema and tables take, and drop them."""
-    tenants = lineage("tenant", config)
-    script = render(tenants, None, tenants.head)
     schema = names.new_schema_name()
     started = time.perf_counter()
     async with owner.transaction():
-        await roles.create_schema(owner, schema)
-        await run_script(owner, schema, script)
+        await build(owner, config, schema)
     took = time.perf_counter() - started
     async with owner.transaction():
         await roles.drop_schema(owner, schema)
     return took
+
+
+async def build(owner: asyncpg.Connection, config: Path, schema: names.SchemaName) -> None:
+    """Make a tenant's role, schema and tables, in the caller's transaction."""
+    chain = lineage("tenant", config)
+    await roles.create_schema(owner, schema)
+    await run_script(owner, schema, render(chain, None, chain.head))
