@@ -55,6 +55,7 @@ async def measure(chosen: Sequence[str], plan: Plan, home: Path) -> tuple[list[F
             about["failed"][name] = str(error)
         shutil.rmtree(place, ignore_errors=True)
     about |= {
+        "others": stacks.versions_of_others(),
         "left_out": [] if stacks.have_others() else ["what people use: its packages could not be installed"],
         "seconds": round(time.monotonic() - started),
     }

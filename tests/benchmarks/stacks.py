@@ -1,5 +1,7 @@
 """Stacks: what answers the same requests, each as one process of one worker."""
 
+import json
+import os
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -7,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from db.local.processes.process import Process
+from db.local.processes.process import Process, output_of
 from db.local.processes.waiting import free_port
 from db.local.run import programs
 from db.settings import PROJECT, Settings
@@ -22,6 +24,10 @@ _DONE: Final = PROJECT / ".cache" / "bench" / ".locked"
 _OTHERS: Final = Path(__file__).parent / "others"
 _LOOP: Final = "uvloop" if find_spec("uvloop") else "asyncio"
 _HOST: Final = "127.0.0.1"
+_PACKAGES: Final = (
+    *("litestar", "advanced-alchemy", "sqlalchemy", "asyncpg", "psycopg", "granian"),
+    *("fastapi", "uvicorn", "uvloop", "django", "django-tenants", "gunicorn"),
+)
 _PLENTY: Final = 1_000_000_000
 """A rate limit that is counted and never reached."""
 
@@ -87,6 +93,19 @@ def ceilings(config: Settings, home: Path, first: Member, rows: int) -> list[Sta
 def have_others() -> bool:
     """Return whether `make bench` could install what others need."""
     return _DONE.is_file()
+
+
+def versions_of_others() -> dict[str, str]:
+    """Return the versions of what people use, if it is installed."""
+    if not have_others():
+        return {}
+    program = (
+        "import importlib.metadata, json;"
+        "print(json.dumps({one.name.lower(): one.version for one in importlib.metadata.distributions()}))"
+    )
+    command = [str(_VENV / "bin" / "python"), "-c", program]
+    versions = json.loads(output_of(command, environment=dict(os.environ), timeout=60))
+    return {name: versions[name] for name in _PACKAGES if name in versions}
 
 
 def others(url: str, home: Path, count: int) -> list[Stack]:
