@@ -2,13 +2,13 @@
 
 import asyncio
 import time
+from collections.abc import Coroutine
 from pathlib import Path
 
 import asyncpg
 import msgspec
 
 from tests.benchmarks import fleet, loads, stacks
-from tests.benchmarks.client import Job, Outcome
 from tests.benchmarks.figures import Figure, figure
 from tests.benchmarks.fleet import Member
 from tests.benchmarks.loads import READ, Rounds
@@ -42,14 +42,15 @@ async def measure(servers: Servers, plan: Plan, home: Path) -> list[Figure]:
             steady = msgspec.structs.replace(
                 job, rate=round(most.per_second * _SHARE, 1), seconds=plan.seconds * _LONGER
             )
-            await _while_provisioning(owner, steady, "warm")
+            await _while_provisioning(owner, loads.timed(own, steady, Rounds()), "warm")
             for number in range(plan.rounds):
-                idle.add(await loads.run(steady))
-                outcome, rate = await _while_provisioning(owner, steady, f"busy{number}")
-                busy.add(outcome)
-                provisioned.append(rate)
+                await loads.timed(own, steady, idle)
+                load = loads.timed(own, steady, busy)
+                provisioned.append(await _while_provisioning(owner, load, f"busy{number}"))
     finally:
         await owner.close()
+    for rounds in (idle, busy):
+        del rounds.of["cpu_ms"]  # at a low rate most of it is the program's own upkeep
     note = f"{sum(provisioned) / len(provisioned):.1f} tenants/s became active"
     return [
         figure(_SECTION, "idle", idle.of),
@@ -57,14 +58,16 @@ async def measure(servers: Servers, plan: Plan, home: Path) -> list[Figure]:
     ]
 
 
-async def _while_provisioning(owner: asyncpg.Connection, job: Job, prefix: str) -> tuple[Outcome, float]:
-    """Run a load while tenants sign up; return its outcome, and the tenants a second that became active meanwhile.
+async def _while_provisioning(
+    owner: asyncpg.Connection, asking: Coroutine[None, None, None], prefix: str
+) -> float:
+    """Let tenants sign up while a load runs; return how many a second became active meanwhile.
 
     Raises:
         AssertionError: not all became active.
     """
     count = "SELECT count(*) FROM shared.tenants WHERE status = 'active' AND starts_with(slug, $1)"
-    load = asyncio.create_task(loads.run(job))
+    load = asyncio.create_task(asking)
     started, number = time.perf_counter(), 0
     while not load.done():
         async with owner.transaction():
@@ -72,10 +75,11 @@ async def _while_provisioning(owner: asyncpg.Connection, job: Job, prefix: str) 
         number += 1
         await asyncio.wait([load], timeout=max(started + number / _SIGNUPS - time.perf_counter(), 0))
     took = time.perf_counter() - started
-    active = await owner.fetchval(count, prefix)
+    active = int(await owner.fetchval(count, prefix))
 
     async def all_active() -> bool:
         return bool(await owner.fetchval(count, prefix) == number)
 
     await eventually(all_active, within=60, what="all are active")
-    return await load, active / took
+    await load
+    return active / took

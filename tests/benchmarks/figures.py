@@ -8,8 +8,11 @@ from typing import Any, Final
 
 import msgspec
 
-MEASURES: Final = ("per_second", "p50_ms", "p99_ms", "megabytes")
-"""What can be measured, in the order of the table's columns. Seconds are told in milliseconds."""
+MEASURES: Final = ("per_second", "p50_ms", "p99_ms", "cpu_ms", "megabytes")
+"""What can be measured, in the order of the table's columns. Seconds are told in milliseconds.
+
+``cpu_ms`` is what an answer takes of a processor in the program itself, without its database.
+"""
 
 
 class Spread(msgspec.Struct, frozen=True):
@@ -82,7 +85,7 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 def table(figures: Sequence[Figure]) -> str:
     """Return the lines, one section under the other."""
-    columns = ("", "per second", "least", "most", "p50 ms", "p99 ms", "MB", "ratio", "")
+    columns = ("", "per second", "least", "most", "p50 ms", "p99 ms", "cpu ms", "MB", "ratio", "")
     rows: list[tuple[str, ...]] = []
     sections = list(dict.fromkeys(one.section for one in figures))
     for section in sections:
@@ -115,7 +118,7 @@ def _line(row: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
 def write(path: Path, figures: Sequence[Figure], about: Mapping[str, Any]) -> None:

@@ -28,13 +28,14 @@ async def measure(servers: Servers, plan: Plan, home: Path) -> list[Figure]:
             await fleet.fill(config, members[0], _ROWS)
         ceiling = stacks.ceilings(config, home, members[0], _ROWS)[0]
         own = stacks.tenantry(config, home, members)
-        section = f"GET one, {size:,} tenants"
+        section = f"Growth to {size:,} tenants, GET one"
         async with loads.serving([ceiling, own]):
             draws = {
                 "uniform": loads.job(own, READ, plan),
                 "zipf": loads.job(own, READ, plan, draw="zipf"),
             }
-            base, *found = await loads.by_turns([loads.job(ceiling, READ, plan), *draws.values()], plan)
+            asked = [(ceiling, loads.job(ceiling, READ, plan)), *((own, job) for job in draws.values())]
+            base, *found = await loads.by_turns(asked, plan)
             figures.append(figure(section, ceiling.name, base.of))
             for draw, rounds in zip(draws, found, strict=True):
                 line = figure(section, f"Tenantry, {draw}", rounds.of, base=base.of, of="ceiling")

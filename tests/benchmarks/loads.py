@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from db.local.processes.process import relatives
 from db.settings import PROJECT
 from tests.benchmarks.client import Job, Outcome, Target, WrongError, load
 from tests.benchmarks.draws import Draw
@@ -102,22 +103,36 @@ class Rounds:
     """What the rounds of one line gave."""
 
     def __init__(self) -> None:
-        self.of: dict[str, list[float]] = {"per_second": [], "p50_ms": [], "p99_ms": []}
+        self.of: dict[str, list[float]] = {"per_second": [], "p50_ms": [], "p99_ms": [], "cpu_ms": []}
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, outcome: Outcome, cpu: float) -> None:
+        """Add a round's outcome, and the seconds of processor time that the program took for it."""
         for name, values in self.of.items():
-            values.append(getattr(outcome, name))
+            values.append(cpu / outcome.answers * 1000 if name == "cpu_ms" else getattr(outcome, name))
 
 
-async def by_turns(jobs: Sequence[Job], plan: Plan) -> list[Rounds]:
+async def timed(stack: Stack, what: Job, rounds: Rounds) -> None:
+    """Run a client to its end, and add what came of it to the rounds."""
+    before = _processor_time(stack)
+    outcome = await run(what)
+    rounds.add(outcome, _processor_time(stack) - before)
+
+
+def _processor_time(stack: Stack) -> float:
+    assert stack.process.pid is not None
+    times = [process.cpu_times() for process in relatives(stack.process.pid)]
+    return float(sum(one.user + one.system for one in times))
+
+
+async def by_turns(asked: Sequence[tuple[Stack, Job]], plan: Plan) -> list[Rounds]:
     """Run each job once to warm up, then all of them in each round."""
-    for what in jobs:
+    for _, what in asked:
         await run(once(what))
         await run(what)
-    found = [Rounds() for _ in jobs]
+    found = [Rounds() for _ in asked]
     for _ in range(plan.rounds):
-        for what, rounds in zip(jobs, found, strict=True):
-            rounds.add(await run(what))
+        for (stack, what), rounds in zip(asked, found, strict=True):
+            await timed(stack, what, rounds)
     return found
 
 

@@ -12,7 +12,7 @@ from tests.benchmarks.plan import Plan
 from tests.benchmarks.servers import Servers
 from tests.benchmarks.stacks import Stack
 
-Line = tuple[str, Job]
+Line = tuple[str, Stack, Job]
 
 _CEILING = "ceiling"
 
@@ -31,9 +31,9 @@ async def measure(servers: Servers, plan: Plan, home: Path) -> list[Figure]:
     async with loads.serving([*fixed, own, limited, *people]):
         logins = [member.target(login=True) for member in members]
         more = [
-            (f"{own.name}, zipf", loads.job(own, READ, plan, draw="zipf")),
-            (f"{own.name}, log-in", loads.job(own, READ, plan, targets=logins)),
-            (limited.name, loads.job(limited, READ, plan)),
+            (f"{own.name}, zipf", own, loads.job(own, READ, plan, draw="zipf")),
+            (f"{own.name}, log-in", own, loads.job(own, READ, plan, targets=logins)),
+            (limited.name, limited, loads.job(limited, READ, plan)),
         ]
         figures = await _compare(
             READ, plan, _lines(READ, plan, [*fixed, own]) + more + _lines(READ, plan, people)
@@ -44,14 +44,14 @@ async def measure(servers: Servers, plan: Plan, home: Path) -> list[Figure]:
 
 
 def _lines(operation: Operation, plan: Plan, asked: Sequence[Stack]) -> list[Line]:
-    return [(stack.name, loads.job(stack, operation, plan)) for stack in asked]
+    return [(stack.name, stack, loads.job(stack, operation, plan)) for stack in asked]
 
 
 async def _compare(operation: Operation, plan: Plan, lines: list[Line]) -> list[Figure]:
     """Measure by turns, and compare with the first line."""
-    found = await loads.by_turns([job for _, job in lines], plan)
+    found = await loads.by_turns([(stack, job) for _, stack, job in lines], plan)
     section = f"{operation.name}, {plan.tenants:,} tenants"
     return [
         figure(section, name, rounds.of, base=found[0].of if at else None, of=_CEILING if at else "")
-        for at, ((name, _), rounds) in enumerate(zip(lines, found, strict=True))
+        for at, ((name, *_), rounds) in enumerate(zip(lines, found, strict=True))
     ]

@@ -59,14 +59,15 @@ async def test_ceilings_and_the_api_answer_all_that_is_asked(
     plan = msgspec.structs.replace(QUICK, connections=4, seconds=0.1, rounds=2)
     async with loads.serving([ceiling, *narrow, own]):
         everything = [
-            loads.job(stack, operation, plan)
+            (stack, loads.job(stack, operation, plan))
             for stack in (ceiling, own)
             for operation in (READ, PAGE, ADD, CHANGE)
         ]
-        reading = [loads.job(stack, READ, plan) for stack in narrow]
+        reading = [(stack, loads.job(stack, READ, plan)) for stack in narrow]
         for rounds in await loads.by_turns([*everything, *reading], plan):
-            assert [len(values) for values in rounds.of.values()] == [2, 2, 2]
+            assert [len(values) for values in rounds.of.values()] == [2, 2, 2, 2]
             assert min(rounds.of["per_second"]) > 0
+            assert min(rounds.of["cpu_ms"]) >= 0
     for member in members:  # both were written to, the first by the ceiling and the API
         made = await owner.fetchval(f"SELECT count(*) FROM {member.schema}.{TABLE}")
         assert made > ROWS + 1

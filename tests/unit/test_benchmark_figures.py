@@ -54,9 +54,9 @@ def test_the_table_has_a_line_for_each_figure_below_its_section() -> None:
         ]
     ).splitlines()
     assert re.split(r"  +", lines[0]) == [
-        *("Reading:", "per second", "least", "most", "p50 ms", "p99 ms", "MB", "ratio")
+        *("Reading:", "per second", "least", "most", "p50 ms", "p99 ms", "cpu ms", "MB", "ratio")
     ]
-    assert lines[1].split() == ["ceiling", "12,345", "12,000", "13,000", "1.2", "250"]
+    assert lines[1].split() == ["ceiling", "12,345", "12,000", "13,000", "1.25", "250"]
     assert lines[2].split() == ["ours", "4,115", "4,000", "4,333", "0.33", "of", "ceiling;", "with", "tokens"]
     assert lines[3] == ""
     assert lines[4].startswith("Memory:")
