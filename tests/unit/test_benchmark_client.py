@@ -166,10 +166,9 @@ async def test_at_a_fixed_rate_latency_counts_from_when_a_request_was_due() -> N
         return await its_row(request)
 
     async with served(answer) as port:
-        got = await loaded(a_job(port, rate=100.0, seconds=0.5, connections=1))
-    assert got.answers == 50
-    # Half of them were due during the stall; counted from when they were sent, all but one took no time.
-    assert got.p50_ms > 20
+        got = await loaded(a_job(port, rate=100.0, seconds=2.0, connections=1))
+    assert got.answers > 100
+    # Those due early in the stall waited most of it; counted from when they were sent, one alone took that long.
     assert got.p99_ms >= 250
 
 
