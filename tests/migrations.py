@@ -87,17 +87,15 @@ async def told(owner: asyncpg.Connection, kind: str) -> list[str]:
     return [row["revision"] for row in rows]
 
 
-async def settles(
-    owner: asyncpg.Connection, message_id: str, wanted: str, *, within: float = 20.0
-) -> asyncpg.Record:
-    """Wait up to ``within`` seconds until a command has a status, and return its row."""
+async def settles(owner: asyncpg.Connection, message_id: str, wanted: str) -> asyncpg.Record:
+    """Wait until a command has a status, and return its row."""
 
     async def probe() -> asyncpg.Record | None:
         row = await one(owner, "SELECT * FROM shared.messages WHERE id = $1", message_id)
         assert row["status"] == wanted, (row["status"], row["last_error"])
         return row
 
-    row = await eventually(probe, within=within, what=f"command {wanted}")
+    row = await eventually(probe, what=f"command {wanted}")
     assert row is not None
     return row
 

@@ -11,18 +11,17 @@ import pytest
 
 from api.cli.doctor import examine
 from db.settings import Settings
-from tests.migrations import HEAD, ONLINE, SCRIPT, asked, release, revisions, settles
+from tests.journey import everything_works
 from tests.operators import Operator
 from tests.pgbouncer import PgBouncer, carrying, pooled, through
 from tests.processes import a_provisioner, running
-from tests.shell import Finished, alembic, typed
+from tests.shell import Finished, typed
 from tests.support import (
     Client,
     Service,
     Tenant,
     eventually,
     problem,
-    provisioning,
     serving,
     sign_up,
 )
@@ -52,28 +51,7 @@ async def test_everything_works_in_session_mode(
     operator_token: str,
 ) -> None:
     behind = through(front, config)
-    done = await typed(behind, "litestar", "bootstrap", "--json")
-    assert done.code == 0, done.err
-    async with serving(behind) as api, provisioning(behind):
-        tenant = await sign_up(api, "bakery")
-        assert (
-            await api.post("/users", headers=tenant.headers, json={"email": "ann@example.com"})
-        ).status_code == 201
-        assert (await api.get("/health/ready")).json()["postgres"] == "up"
-        operator = Operator(api, operator_token)
-        await operator.has("suspend", "bakery", reason="unpaid")
-
-        async def refused() -> bool:
-            return (await api.get("/users", headers=tenant.headers)).status_code == 403
-
-        await eventually(refused, what="the revocation, which is heard")
-        await operator.has("resume", "bakery", reason="paid")
-    await alembic(behind, "-x", "tenant=bakery", "downgrade", "-1")
-    assert await examine(behind) == []
-    newer = release(behind, tmp_path / "newer", SCRIPT, ONLINE)
-    async with serving(newer) as api, provisioning(newer):
-        await settles(owner, await asked(Operator(api, operator_token), "bakery"), "handled", within=60)
-    assert await revisions(owner, "bakery") == ("r2", HEAD, "r2")
+    await everything_works(behind, owner, tmp_path / "newer", operator_token)
 
 
 @pytest.mark.parametrize("mode", ["transaction", "statement"])

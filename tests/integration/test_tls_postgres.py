@@ -11,17 +11,15 @@ import asyncpg
 import msgspec
 import pytest
 
-from api.cli.doctor import examine
 from db.session import address
 from db.session.address import AddressError
 from db.settings import Settings
 from tests.certificates import Certificates, issued
-from tests.migrations import HEAD, ONLINE, SCRIPT, asked, release, revisions, settles
-from tests.operators import Operator
+from tests.journey import everything_works
 from tests.pgbouncer import PgBouncer, pooled, through
 from tests.processes import a_provisioner, running
-from tests.shell import alembic, typed
-from tests.support import eventually, provisioning, serving, sign_up
+from tests.shell import typed
+from tests.support import eventually, serving
 
 WRONG: Final = {
     "authority": (
@@ -75,28 +73,7 @@ async def test_every_program_goes_over_tls(
 ) -> None:
     with pytest.raises(asyncpg.PostgresError, match="SSL required"):
         await asyncpg.connect(front.url(config.require("database_url"), query="sslmode=disable"))
-    done = await typed(secured, "litestar", "bootstrap", "--json")
-    assert done.code == 0, done.err
-    async with serving(secured) as api, provisioning(secured):
-        tenant = await sign_up(api, "bakery")
-        assert (
-            await api.post("/users", headers=tenant.headers, json={"email": "ann@example.com"})
-        ).status_code == 201
-        assert (await api.get("/health/ready")).status_code == 200
-        done = await typed(secured, "litestar", "tenants", "suspend", "bakery", "--reason", "unpaid")
-        assert done.code == 0, done.err
-
-        async def refused() -> bool:
-            return (await api.get("/users", headers=tenant.headers)).status_code == 403
-
-        await eventually(refused, what="the revocation, which is heard")
-        await Operator(api, operator_token).has("resume", "bakery", reason="paid")
-    await alembic(secured, "-x", "tenant=bakery", "downgrade", "-1")
-    assert await examine(secured) == []
-    newer = release(secured, tmp_path / "newer", SCRIPT, ONLINE)
-    async with serving(newer) as api, provisioning(newer):
-        await settles(owner, await asked(Operator(api, operator_token), "bakery"), "handled", within=60)
-    assert await revisions(owner, "bakery") == ("r2", HEAD, "r2")
+    await everything_works(secured, owner, tmp_path / "newer", operator_token)
 
 
 @pytest.mark.parametrize("wrong", WRONG)
