@@ -12,8 +12,8 @@ from typing import Final
 import asyncpg
 import structlog
 
-from db.session.pooler import PooledError
-from db.session.tenancy import Database, UnavailableError
+from db.session.failures import UnavailableError
+from db.session.tenancy import Database
 from db.tenants import tokens
 from db.tenants.tokens import Principal
 
@@ -80,5 +80,5 @@ class Usage:
         try:
             async with self._database.shared() as connection:
                 await tokens.use(connection, waiting)
-        except (UnavailableError, PooledError, asyncpg.PostgresError, OSError) as error:
+        except (UnavailableError, asyncpg.PostgresError, OSError) as error:
             log.warning("uses of tokens not noted", error=repr(error), tokens=len(waiting))

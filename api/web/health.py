@@ -14,8 +14,9 @@ from db.migrations.lineage import Lineage
 from db.migrations.run import current_revision
 from db.server import version
 from db.session.connection import Connection
+from db.session.failures import UnavailableError
 from db.session.pooler import PooledError
-from db.session.tenancy import Database, UnavailableError
+from db.session.tenancy import Database
 from db.settings import Settings
 
 

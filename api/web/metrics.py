@@ -35,8 +35,8 @@ from api.gate.rules import public
 from db.control import standing
 from db.control.standing import Standing
 from db.models.shared import STATUSES
-from db.session.pooler import PooledError
-from db.session.tenancy import Database, UnavailableError
+from db.session.failures import UnavailableError
+from db.session.tenancy import Database
 from db.settings import Settings
 
 REQUESTS: Final = Counter(
@@ -105,7 +105,7 @@ class Figures(Collector):
                     self._database.shared() as connection,
                 ):
                     self._found = await standing.get(connection, silent_after=silent_after)
-            except (UnavailableError, PooledError, TimeoutError, asyncpg.PostgresError, OSError):
+            except (UnavailableError, TimeoutError, asyncpg.PostgresError, OSError):
                 self._found = None
             self._read_at = time.monotonic()
 

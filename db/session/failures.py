@@ -7,6 +7,12 @@ import asyncpg
 from db.errors import TenantryError
 
 
+class UnavailableError(TenantryError):
+    """No connection to PostgreSQL was available in time, or the connection was lost."""
+
+    kind = "unavailable"
+
+
 class NoRoleError(TenantryError):
     """The tenant has no role: it was purged since it was looked up."""
 

@@ -13,8 +13,8 @@ from typing import Any, Final, TypeAlias, cast
 import asyncpg
 import structlog
 
-from db.errors import TenantryError
 from db.session.connection import Connection
+from db.session.failures import UnavailableError
 
 log = structlog.get_logger(__name__)
 
@@ -40,10 +40,8 @@ _TIMEOUT: Final = 5.0
 _ROUNDS: Final = 3
 
 
-class PooledError(TenantryError):
+class PooledError(UnavailableError):
     """A pooler gives each transaction another server connection."""
-
-    kind = "unavailable"
 
     def __init__(self) -> None:
         super().__init__(

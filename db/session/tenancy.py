@@ -16,7 +16,7 @@ from db.errors import TenantryError
 from db.names import SchemaName, schema_name
 from db.session.address import AddressError
 from db.session.connection import Connection
-from db.session.failures import GONE, NoRoleError
+from db.session.failures import GONE, NoRoleError, UnavailableError
 from db.session.pool import check_backend, open_pool
 from db.session.pooler import PooledError
 from db.session.statements import Statement
@@ -24,12 +24,6 @@ from db.session.statements import Statement
 log = structlog.get_logger(__name__)
 
 _ROLLBACK_TIMEOUT: Final = 2.0
-
-
-class UnavailableError(TenantryError):
-    """No connection to PostgreSQL was available in time, or the connection was lost."""
-
-    kind = "unavailable"
 
 
 class PoisonedError(TenantryError):

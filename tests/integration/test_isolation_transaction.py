@@ -7,9 +7,9 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from db.models.access import Role
 from db.names import SchemaName
-from db.session.failures import NoRoleError
+from db.session.failures import NoRoleError, UnavailableError
 from db.session.statements import Statement
-from db.session.tenancy import Database, LostError, TenantTransaction, UnavailableError, preamble
+from db.session.tenancy import Database, LostError, TenantTransaction, preamble
 from db.settings import Settings
 from tests.isolation import ADD_NAME, FAILS, NAMES, WHO, Resident, backend, names
 from tests.support import one, problem, serving
