@@ -120,7 +120,7 @@ async def run(config: Settings, stop: asyncio.Event) -> None:
                 _watch(owner_url),
             )
             try:
-                await _serve(parts, carrier, upkeep, stop, config.grace_period)
+                await _serve(parts, carrier, relay, upkeep, stop, config.grace_period)
             except (asyncpg.PostgresError, ExceptionGroup):
                 await _look(owner_url)  # a pooler whose mode was changed may be the cause
                 raise
@@ -202,6 +202,7 @@ async def _pool(owner_url: str, size: int, stop: asyncio.Event) -> AsyncIterator
 async def _serve(
     parts: tuple[Coroutine[Any, Any, None], ...],
     carrier: Transport,
+    relay: Relay,
     upkeep: Upkeep,
     stop: asyncio.Event,
     grace: float,
@@ -226,11 +227,13 @@ async def _serve(
             async with asyncio.timeout(grace):
                 await carrier.stop_receiving()
                 await carrier.drained()
+                await relay.stop()
                 await upkeep.stop()
     finally:
         with suppress(TimeoutError):
             async with asyncio.timeout(_ABANDON):
                 await carrier.abandon()
+                await relay.stop()
         for task in (*tasks, stopped):
             task.cancel()
         await asyncio.gather(*tasks, stopped, return_exceptions=True)

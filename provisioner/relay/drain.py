@@ -82,6 +82,10 @@ class Drain:
             raise next((error for error in failed if not isinstance(error, failures.NOT_NOW)), failed[0])
         return self._leased
 
+    def stop(self) -> None:
+        """Lease nothing more; what is leased is still published and marked."""
+        self._more = False
+
     def _start_lane(self) -> None:
         self._lanes.append(asyncio.create_task(self._lane()))
 

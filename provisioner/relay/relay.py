@@ -58,6 +58,9 @@ class Relay:
         self._in_flight = in_flight
         self._bulk_in_flight = in_flight if bulk_in_flight is None else bulk_in_flight
         self._wake = asyncio.Event()
+        self._drain: Drain | None = None
+        self._stopping = False
+        self._draining = asyncio.Lock()
         self._listener = Listener(url, listening.LEDGER, self._wake.set, probe=_PROBE_EVERY)
 
     async def run(self) -> None:
@@ -66,8 +69,19 @@ class Relay:
             group.create_task(self._listener.run())
             group.create_task(self._publish_for_ever())
 
+    async def stop(self) -> None:
+        """Lease nothing more, and wait until what is leased is marked.
+
+        A lease that is left behind would hold back later rows of its tenants until it ends.
+        """
+        self._stopping = True
+        if self._drain is not None:
+            self._drain.stop()
+        async with self._draining:
+            pass
+
     async def _publish_for_ever(self) -> None:
-        while True:
+        while not self._stopping:
             await self._transport.wait_up()
             self._wake.clear()
             looked_at = asyncio.get_running_loop().time()
@@ -86,15 +100,18 @@ class Relay:
 
     async def publish_due(self) -> int:
         """Publish all messages that are due and mark those that were confirmed. Return how many were leased."""
-        drain = Drain(
-            self._pool,
-            self._transport,
-            batch=self._batch,
-            lease=self._lease,
-            in_flight=self._in_flight,
-            bulk_in_flight=self._bulk_in_flight,
-        )
-        return await drain.run()
+        async with self._draining:
+            self._drain = Drain(
+                self._pool,
+                self._transport,
+                batch=self._batch,
+                lease=self._lease,
+                in_flight=self._in_flight,
+                bulk_in_flight=self._bulk_in_flight,
+            )
+            if self._stopping:
+                self._drain.stop()
+            return await self._drain.run()
 
     async def _until_next(self, looked_at: float) -> float:
         async with self._pool.acquire() as connection:

@@ -1,6 +1,7 @@
 """The relay dies, is not woken, or runs beside others: each message is still sent, and has one effect."""
 
 import asyncio
+from collections.abc import Sequence
 
 import asyncpg
 import pytest
@@ -8,6 +9,7 @@ from aio_pika.abc import AbstractChannel
 from msgspec.structs import replace
 
 from db.local.processes.waiting import free_port
+from db.ledger.outbox import Leased
 from db.local.servers.rabbitmq import RabbitNode
 from db.settings import Settings
 from provisioner.inprocess import InProcess
@@ -179,6 +181,47 @@ async def test_a_batch_that_cannot_be_marked_stops_the_drain(
             await relay.publish_due()
     untouched = await owner.fetchval("SELECT count(*) FROM shared.messages WHERE deliveries = 0")
     assert untouched > 60  # of 120
+
+
+class Slow(InProcess):
+    """A transport that takes as long as a test wants to."""
+
+    def __init__(self) -> None:
+        super().__init__(concurrency=1)
+        self.began = asyncio.Event()
+        self.over = asyncio.Event()
+
+    async def publish(self, leased: Sequence[Leased]) -> list[str | None]:
+        self.began.set()
+        await self.over.wait()
+        return await super().publish(leased)
+
+
+async def test_a_relay_that_is_stopped_leaves_no_lease_behind(
+    config: Settings, owner: asyncpg.Connection
+) -> None:
+    """What follows in a tenant's order would wait for the end of the lease."""
+    async with serving(config) as api:
+        for number in range(12):
+            await requested(api, f"shop{number}")
+    owner_url = config.require("owner_database_url")
+    carrier = Slow()
+    async with asyncpg.create_pool(owner_url, min_size=4, max_size=4) as pool:
+        relay = Relay(pool, owner_url, carrier, batch=2, lease=30, poll=1, in_flight=100)
+        running = asyncio.create_task(relay.run())
+        await asyncio.wait_for(carrier.began.wait(), 10)
+        stopping = asyncio.create_task(relay.stop())
+        await asyncio.sleep(0)
+        assert await owner.fetchval("SELECT count(*) FROM shared.messages WHERE leased_until IS NOT NULL")
+        assert not stopping.done()
+        carrier.over.set()
+        await asyncio.wait_for(stopping, 10)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        assert await relay.publish_due() == 0
+    rows = await owner.fetch("SELECT status, leased_until FROM shared.messages")
+    assert {row["leased_until"] for row in rows} == {None}
+    assert {row["status"] for row in rows} == {"published", "pending"}
 
 
 @pytest.mark.rabbitmq
