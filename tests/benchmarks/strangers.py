@@ -2,14 +2,12 @@
 
 import asyncio
 import time
-from collections import deque
 from contextlib import suppress
 from itertools import islice
 from typing import Final
 
 import aio_pika
 import asyncpg
-import msgspec
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 
 from db.ledger import heartbeats
@@ -23,30 +21,10 @@ from tests.fuzz import Sent
 from tests.support import eventually
 
 _GENUINE: Final = 0.002
-_READY: Final = 2_000
+_READY: Final = 500
 """Messages that may wait in the queues before more are sent."""
-_SPAN: Final = 3
-"""Looks that are compared together."""
-
-
-class Look(msgspec.Struct, frozen=True):
-    """The broker's count of unacknowledged messages, and the least and most that heartbeats said around it."""
-
-    unacknowledged: int
-    least: int
-    most: int
-
-
-def disagree(looks: deque[Look]) -> bool:
-    """Return whether looks in a row show that broker and heartbeats count different things.
-
-    A heartbeat is as old as its interval, so that one look may differ. But what neither side settles stays: then
-    all that one side said in a row is above all that the other said.
-    """
-    counts = [look.unacknowledged for look in looks]
-    return len(looks) == _SPAN and (
-        min(counts) > max(look.most for look in looks) or max(counts) < min(look.least for look in looks)
-    )
+_BETWEEN: Final = 10.0
+"""Seconds between two comparisons."""
 
 
 class Strangers:
@@ -64,17 +42,17 @@ class Strangers:
         self._node = node
         self._seed = seed
         self._count = count
-        self._looks: deque[Look] = deque(maxlen=_SPAN)
+        self._sending = asyncio.Lock()
         self._quiet_from = 0.0
         self.sent = 0
         self.junk = 0
         self.genuine: set[str] = set()
         self.compared = 0
+        """How often broker and heartbeats agreed."""
         self.wrong: list[str] = []
 
     def disturbed(self) -> None:
         """Note that a process was killed: until its heartbeat is too old to count, sides may differ."""
-        self._looks.clear()
         self._quiet_from = time.monotonic() + self._config.heartbeat_timeout + 1
 
     async def send(self) -> None:
@@ -89,42 +67,58 @@ class Strangers:
     async def _insist(self, batch: list[Sent]) -> None:
         while True:
             with suppress(*CONNECTION_EXCEPTIONS):
-                await fuzz.publish(self._node.url, batch)
+                async with self._sending:
+                    await fuzz.publish(self._node.url, batch)
                 await eventually(self._has_room, within=300, what="room in the queues")
                 return
             await asyncio.sleep(0.5)
 
     async def _has_room(self) -> bool:
+        return await self._ready() < _READY
+
+    async def _ready(self) -> int:
+        """Return the number of messages that wait in the queues."""
         async with await aio_pika.connect(self._node.url) as connection:
             channel = await connection.channel()
             queues = [await channel.declare_queue(queue.name, passive=True) for queue in topology.QUEUES]
-            return sum(queue.declaration_result.message_count or 0 for queue in queues) < _READY
+            return sum(queue.declaration_result.message_count or 0 for queue in queues)
 
     async def watch(self) -> None:
-        """Look until cancelled."""
+        """Compare until cancelled."""
         owner = await asyncpg.connect(self._config.require("owner_database_url"))
         try:
             while True:
-                await self._look(owner)
+                await asyncio.sleep(_BETWEEN)
+                with suppress(ProcessError, *CONNECTION_EXCEPTIONS):  # the broker is down
+                    await self._compare(owner)
         finally:
             await owner.close()
 
-    async def _look(self, owner: asyncpg.Connection) -> None:
-        await asyncio.sleep(self._config.heartbeat_interval)
-        silent = self._config.heartbeat_timeout
-        before = await heartbeats.count_in_hand(owner, silent_after=silent)
-        try:
-            count = await unacknowledged(self._node)
-        except ProcessError:
-            self.disturbed()  # the broker is down
-            return
-        after = await heartbeats.count_in_hand(owner, silent_after=silent)
-        if time.monotonic() < self._quiet_from:
-            return
-        self._looks.append(Look(count, min(before, after), max(before, after)))
-        self.compared += 1
-        if disagree(self._looks):
-            self.wrong.append(f"broker and heartbeats disagree on what is in hand: {list(self._looks)}")
+    async def _compare(self, owner: asyncpg.Connection) -> None:
+        """Compare the broker's count of unacknowledged messages with what heartbeats say is in hand.
+
+        Neither is of the same moment as the other, and while messages come and go the two differ by chance. So
+        nothing is sent meanwhile; once the queues are empty, the two must agree before a heartbeat is too old.
+        """
+        async with self._sending:
+            empty_since: float | None = None
+            while time.monotonic() > self._quiet_from:
+                before = await self._in_hand(owner)
+                count = await unacknowledged(self._node)
+                if empty_since and before == count == await self._in_hand(owner):
+                    self.compared += 1
+                    return
+                now = time.monotonic()
+                if await self._ready():
+                    empty_since = None
+                elif empty_since is None:
+                    empty_since = now
+                elif now - empty_since > self._config.heartbeat_timeout:
+                    self.wrong.append(f"{count} unacknowledged at the broker, {before} in hand by heartbeats")
+                    return
+
+    async def _in_hand(self, owner: asyncpg.Connection) -> int:
+        return await heartbeats.count_in_hand(owner, silent_after=self._config.heartbeat_timeout)
 
     async def verify(self, owner: asyncpg.Connection) -> None:
         """Add to `wrong` what was not parked once, not answered, or stayed unsettled at the broker."""
@@ -138,7 +132,9 @@ class Strangers:
             self.wrong.append(f"{len(self.genuine)} genuine sign-ups among them, {len(rows)} active")
         if left := await unacknowledged(self._node):
             self.wrong.append(f"{left} deliveries are unsettled")
-        await eventually(self._has_compared, within=60, what="comparing broker and heartbeats")
+        compared = self.compared
 
-    async def _has_compared(self) -> bool:
-        return self.compared >= _SPAN
+        async def has_compared() -> bool:
+            return self.compared > compared
+
+        await eventually(has_compared, within=60, what="comparing broker and heartbeats")
