@@ -192,7 +192,12 @@ def run(folder: Path, *command: str, within: float = BOUND, **environment: str) 
     say("$ " + " ".join(command))
     kept = {name: value for name, value in os.environ.items() if name not in {"VIRTUAL_ENV", "MAKEFLAGS"}}
     done = subprocess.run(
-        command, cwd=folder, env={**kept, **environment}, check=False, timeout=within, stdin=subprocess.DEVNULL
+        command,
+        cwd=folder,
+        env={**kept, **environment},
+        check=False,
+        timeout=within,
+        stdin=subprocess.DEVNULL,
     )
     if done.returncode:
         raise SystemExit(done.returncode)

@@ -8,8 +8,8 @@ import pytest
 from aio_pika.abc import AbstractChannel
 from msgspec.structs import replace
 
-from db.local.processes.waiting import free_port
 from db.ledger.outbox import Leased
+from db.local.processes.waiting import free_port
 from db.local.servers.rabbitmq import RabbitNode
 from db.settings import Settings
 from provisioner.inprocess import InProcess
