@@ -231,6 +231,7 @@ async def _heard(node: RabbitNode) -> dict[UUID, list[bytes]]:
 async def _verify(running: Stack, report: Report, strangers: Strangers, within: float) -> None:
     owner = await asyncpg.connect(running.config.require("owner_database_url"))
     try:
+        await strangers.taken(within=within)  # what is still to be parked makes events
         await Healed(running.config)(amqp_url=running.node.url, within=within)
         await strangers.verify(owner)
         heard = await _heard(running.node)

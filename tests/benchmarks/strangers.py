@@ -120,6 +120,20 @@ class Strangers:
     async def _in_hand(self, owner: asyncpg.Connection) -> int:
         return await heartbeats.count_in_hand(owner, silent_after=self._config.heartbeat_timeout)
 
+    async def taken(self, *, within: float) -> None:
+        """Wait until all that was sent is taken from the queues and settled.
+
+        Args:
+            within: seconds to wait at most.
+        """
+
+        async def empty() -> bool:
+            with suppress(ProcessError, *CONNECTION_EXCEPTIONS):
+                return not await self._ready() and not await unacknowledged(self._node)
+            return False
+
+        await eventually(empty, within=within, what="queues from which all was taken")
+
     async def verify(self, owner: asyncpg.Connection) -> None:
         """Add to `wrong` what was not parked once, not answered, or stayed unsettled at the broker."""
         parked = await owner.fetchval("SELECT count(*) FROM shared.messages WHERE type = 'unknown'")
