@@ -37,7 +37,7 @@ from api.tenant.users import UserController
 from api.web import bodies, documents, metrics, problems
 from api.web.asyncapi import asyncapi
 from api.web.health import HealthController
-from db import logs, settings
+from db import garbage, logs, settings
 from db.migrations.lineages import lineage
 from db.session.tenancy import Database
 from db.session.watch import Watch
@@ -74,12 +74,13 @@ def create_app(config: Settings | None = None) -> Litestar:
     """Return the application.
 
     Args:
-        config: the settings; read from the environment by default. `database_url` is required when the
-            application starts, not before.
+        config: the settings; read from the environment by default, as in a process of the application's own.
+            `database_url` is required when the application starts, not before.
 
     Raises:
         SettingsError: a setting has an invalid value.
     """
+    own = config is None
     config = config or settings.load()
     logs.configure(config.log_format, config.log_level)
     tenant_lineage = lineage("tenant", config.alembic_config)
@@ -94,7 +95,7 @@ def create_app(config: Settings | None = None) -> Litestar:
         exception_handlers={Exception: problems.handle},
         before_send=[request_ids.stamp, metrics.count],
         request_class=bodies.BodyRequest,
-        lifespan=[partial(_resources, config)],
+        lifespan=[partial(_resources, config), *([_frozen] if own else [])],
         openapi_config=documents.config(version("tenantry")),
         plugins=[GranianPlugin(), documents.FieldTypes()],
         request_max_body_size=config.body_limit,
@@ -112,10 +113,22 @@ def create_app(config: Settings | None = None) -> Litestar:
 
 
 @asynccontextmanager
+async def _frozen(_app: Litestar) -> AsyncIterator[None]:
+    garbage.freeze()
+    yield
+
+
+@asynccontextmanager
 async def _resources(config: Settings, app: Litestar) -> AsyncIterator[None]:
     """Open the database connections and background tasks, and close them when the application stops."""
     url = config.require("database_url")
-    database = await Database.connect(url, size=config.pool_size, acquire_timeout=config.acquire_timeout)
+    database = await Database.connect(
+        url,
+        size=config.pool_size,
+        acquire_timeout=config.acquire_timeout,
+        memory=config.backend_memory,
+        pipeline=config.pipeline,
+    )
     watch = Watch(database, url, every=config.cache_ttl)
     await watch.look()
     directory = Directory(database, url, ttl=config.cache_ttl)

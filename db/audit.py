@@ -36,6 +36,22 @@ class By(msgspec.Struct, frozen=True):
     reason: str | None = None
 
 
+INSERT: Final = """
+INSERT INTO shared.audit_log (actor, tenant_id, request_id, action, outcome, detail)
+VALUES ($1, $2, $3, $4, $5, $6::jsonb)
+"""
+"""The statement that writes an entry; `entry` returns its arguments."""
+
+
+def entry(
+    by: By, action: str, *, tenant_id: UUID | None = None, outcome: str = "ok", **detail: Any
+) -> tuple[Any, ...]:
+    """Return an entry as the arguments of `INSERT`; see `record`."""
+    said = {"reason": by.reason, **detail}
+    told = msgspec.json.encode({name: value for name, value in said.items() if value is not None})
+    return by.actor, tenant_id, by.request_id, action, outcome, told.decode()
+
+
 async def record(
     connection: Connection,
     by: By,
@@ -55,19 +71,7 @@ async def record(
         outcome: ``ok``, or the kind of the problem that the act ended with.
         detail: further details, never a secret. A detail that is None is left out.
     """
-    said = {"reason": by.reason, **detail}
-    await connection.execute(
-        """
-        INSERT INTO shared.audit_log (actor, tenant_id, request_id, action, outcome, detail)
-        VALUES ($1, $2, $3, $4, $5, $6::jsonb)
-        """,
-        by.actor,
-        tenant_id,
-        by.request_id,
-        action,
-        outcome,
-        msgspec.json.encode({name: value for name, value in said.items() if value is not None}).decode(),
-    )
+    await connection.execute(INSERT, *entry(by, action, tenant_id=tenant_id, outcome=outcome, **detail))
 
 
 class AuditFilter(msgspec.Struct, frozen=True, kw_only=True):

@@ -74,6 +74,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     acquire_timeout: Annotated[
         float, Meta(gt=0, description="Seconds a request waits for a connection before it is answered 503.")
     ] = 5.0
+    pipeline: Annotated[
+        bool,
+        Meta(
+            description="Send a tenant's role and its statement in one message; false sends one after the other."
+        ),
+    ] = True
+    backend_memory: Annotated[
+        int,
+        Meta(
+            ge=1 << 24,
+            description="Bytes that the server process of an API connection may take before it is replaced.",
+        ),
+    ] = 1 << 27
     statement_timeout: Annotated[
         float, Meta(gt=0, description="Seconds one of the API's statements may run (set on the login).")
     ] = 5.0

@@ -1,7 +1,6 @@
 """The provisioner's composition root: ``python -m provisioner`` puts the parts together and runs them."""
 
 import asyncio
-import gc
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -10,8 +9,9 @@ from typing import Any, TypeVar, cast
 
 import asyncpg
 import structlog
+import uvloop
 
-from db import bootstrap, logs, settings
+from db import bootstrap, garbage, logs, settings
 from db.migrations.lineage import LineageError
 from db.migrations.lineages import lineage
 from db.migrations.online import Online
@@ -276,10 +276,10 @@ def main() -> int:
         print(f"provisioner: {error}", file=sys.stderr)  # noqa: T201 - there is no log yet
         return 2
     logs.configure(config.log_format, config.log_level)
-    gc.collect()
-    gc.freeze()  # modules stay; collecting garbage among them would stop everything for tens of milliseconds
+    garbage.freeze()
     try:
-        asyncio.run(_main(config))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_main(config))
     except (version.UnsupportedServerError, extensions.ExtensionError, LineageError) as error:
         log.error("refused to start", error=str(error))
         return 2

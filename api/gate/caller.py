@@ -10,7 +10,8 @@ from litestar.datastructures import State
 from api.gate.request_ids import request_id
 from db.audit import By
 from db.errors import ProblemError
-from db.session.tenancy import Database, TenantTransaction
+from db.session.tenancy import Database
+from db.session.transaction import Reads, TenantTransaction
 from db.tenants import permissions
 from db.tenants.registry import Tenant
 from db.tenants.tokens import Principal
@@ -48,6 +49,10 @@ class Caller(msgspec.Struct, frozen=True):
         """The caller's tenant. Use it only in routes whose rule is `tenant` or `user`."""
         assert self.tenant is not None
         return self.tenant
+
+    def reads(self) -> Reads:
+        """Return what reads in the caller's tenant, each statement in a transaction of its own."""
+        return self.database.reads(self.home.schema_name)
 
     def transaction(self) -> AbstractAsyncContextManager[TenantTransaction]:
         """Open a tenant transaction in the caller's tenant."""

@@ -185,8 +185,7 @@ async def _permitted(database: Database, tenant: Tenant, principal: Principal) -
     Raises:
         ProblemError: the user does not exist or is not active.
     """
-    async with database.tenant(tenant.schema_name) as transaction:
-        rows = await transaction.fetch(_PERMITTED, id=principal.user_id)
+    rows = await database.reads(tenant.schema_name).fetch(_PERMITTED, id=principal.user_id)
     if not rows or not rows[0]["is_active"]:
         raise ProblemError("unauthenticated")
     return frozenset(row["name"] for row in rows if row["name"] is not None)

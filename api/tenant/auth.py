@@ -159,6 +159,7 @@ async def _account(database: Database, tenant: Tenant | None, email: str) -> Log
     if tenant is not None and tenant.revision is not None:
         try:
             async with database.tenant(tenant.schema_name) as transaction:
+                await transaction.begin()
                 row = await transaction.fetchrow(_ACCOUNT, email=email)
         except NOT_AS_EXPECTED as error:  # perhaps at a revision that this release does not know
             log.error(

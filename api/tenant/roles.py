@@ -21,7 +21,7 @@ from api.web.resource import Resource, act, changes
 from db.errors import ProblemError
 from db.models.access import ADMINISTRATOR, SEEDED_ROLES, Permission, Role, RolePermission
 from db.session.statements import Statement
-from db.session.tenancy import TenantTransaction
+from db.session.transaction import TenantTransaction
 from db.tenants import permissions
 
 

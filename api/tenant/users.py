@@ -25,7 +25,7 @@ from db import names
 from db.errors import InvalidValueError, ProblemError
 from db.models.access import ADMINISTRATOR, SEEDED_ROLES, Role, User
 from db.session.statements import Statement
-from db.session.tenancy import TenantTransaction
+from db.session.transaction import TenantTransaction
 from db.tenants import people, tokens
 
 

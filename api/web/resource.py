@@ -20,7 +20,7 @@ from api.web.rows import Out, Rows, changes
 from db import audit
 from db.models.base import Base
 from db.session.connection import Connection
-from db.session.tenancy import TenantTransaction
+from db.session.transaction import TenantTransaction
 
 __all__ = [
     "Act",
@@ -71,7 +71,8 @@ async def act(request: ApiRequest, action: str, **detail: Any) -> AsyncIterator[
         done = Act(transaction, detail)
         yield done
         tenant_id = request.auth.home.id
-        await audit.record(await done.as_login(), by(request), action, tenant_id=tenant_id, **done.detail)
+        entry = audit.entry(by(request), action, tenant_id=tenant_id, **done.detail)
+        await transaction.conclude(audit.INSERT, *entry)
 
 
 class Resource(Generic[Out]):
@@ -92,13 +93,11 @@ class Resource(Generic[Out]):
         self, request: ApiRequest, *, limit: int, cursor: str | None, order: str = "id", **filters: Any
     ) -> Page[Out]:
         """Return a page of rows; see `Rows.list_`."""
-        async with request.auth.transaction() as transaction:
-            return await self.rows.list_(transaction, limit=limit, cursor=cursor, order=order, **filters)
+        return await self.rows.list_(request.auth.reads(), limit=limit, cursor=cursor, order=order, **filters)
 
     async def read(self, request: ApiRequest, row_id: int) -> Out:
         """Return one row; see `Rows.require`."""
-        async with request.auth.transaction() as transaction:
-            return await self.rows.require(transaction, row_id)
+        return await self.rows.require(request.auth.reads(), row_id)
 
     async def create(self, request: ApiRequest, values: Mapping[str, Any]) -> Out:
         """Add a row and return it; see `Rows.insert`."""

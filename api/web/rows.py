@@ -35,7 +35,7 @@ from db.models.base import Base
 from db.names import composed
 from db.session.codecs import get_decoder
 from db.session.statements import Statement
-from db.session.tenancy import TenantTransaction
+from db.session.transaction import Reads, TenantTransaction
 
 Out = TypeVar("Out", bound=msgspec.Struct)
 _ID: Final = bindparam("id", type_=Integer)
@@ -106,18 +106,18 @@ class Rows(Generic[Out]):
         self._updates: dict[tuple[str, ...], Statement] = {}
         self._lists: dict[tuple[frozenset[str], str, bool], Statement] = {}
 
-    async def get(self, transaction: TenantTransaction, row_id: int) -> Out | None:
+    async def get(self, reads: Reads, row_id: int) -> Out | None:
         """Return a row, or None if no row has this id."""
-        row = await transaction.fetchrow(self._get, id=row_id)
+        row = await reads.fetchrow(self._get, id=row_id)
         return None if row is None else self._shown(row)
 
-    async def require(self, transaction: TenantTransaction, row_id: int) -> Out:
+    async def require(self, reads: Reads, row_id: int) -> Out:
         """Return a row.
 
         Raises:
             ProblemError: no row has this id.
         """
-        found = await self.get(transaction, row_id)
+        found = await self.get(reads, row_id)
         if found is None:
             raise ProblemError("not-found")
         return found
@@ -171,7 +171,7 @@ class Rows(Generic[Out]):
 
     async def list_(
         self,
-        transaction: TenantTransaction,
+        reads: Reads,
         *,
         limit: int,
         cursor: str | None = None,
@@ -181,7 +181,7 @@ class Rows(Generic[Out]):
         """Return a page of rows.
 
         Args:
-            transaction: the caller's tenant transaction.
+            reads: the caller's tenant transaction, or what reads without one.
             limit: rows to return at most.
             cursor: ``next_cursor`` of the page before; None for the first page.
             order: the column to sort by; a leading minus reverses the order.
@@ -199,7 +199,7 @@ class Rows(Generic[Out]):
         if form not in self._lists:
             self._lists[form] = self._list(*form)
         with self._refusals({"after_key": "cursor"}):
-            found = await transaction.fetch(self._lists[form], limit=limit + 1, **values)
+            found = await reads.fetch(self._lists[form], limit=limit + 1, **values)
         items = [self._shown(row) for row in found[:limit]]
         if len(found) <= limit:
             return Page(items, None)

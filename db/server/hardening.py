@@ -84,6 +84,12 @@ FUNCTIONS: Final = (
     ),
     Item("setseed", "one tenant chooses the random numbers of the next on its connection", "setseed"),
     Item(
+        "memory of the connection's server process",
+        "nothing by itself; connection pools need it to replace a process that has grown",
+        "pg_get_backend_memory_contexts",
+        app=True,
+    ),
+    Item(
         "messages in the write-ahead log",
         "one tenant fills the server's disk without leaving a row",
         "pg_logical_emit_message",

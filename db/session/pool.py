@@ -1,81 +1,265 @@
-"""The API's pool of connections, which know their server process where a pooler is between."""
+"""The API's pool of connections, handed out fairly among tenants.
 
-from typing import TYPE_CHECKING, Any, Final, cast
+A tenant gets the connection that served it last, if that is free, since its statements are prepared there and its
+catalog entries cached. Where none is free, tenants take turns, however many requests each of them waits with; and
+no tenant can hold all connections.
+"""
+
+import asyncio
+import time
+from collections import Counter, OrderedDict, deque
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final
 
 import asyncpg
+import structlog
 
-from db.session import address, pooler
-from db.session.connection import EXTENSIONS, Connection
-from db.session.pooler import PooledError
+from db.session.link import Link
 
-_RESET: Final = "RESET ROLE; RESET ALL; CLOSE ALL; UNLISTEN *; SELECT pg_catalog.pg_advisory_unlock_all()"
+log = structlog.get_logger(__name__)
 
-
-if TYPE_CHECKING:
-    _Connection = asyncpg.Connection[asyncpg.Record]
-else:
-    _Connection = asyncpg.Connection  # generic to the type checker alone
-
-
-class _Session(_Connection):
-    """A connection.
-
-    Attributes:
-        backend: the id of the server process behind a pooler, when the connection was opened; None without one.
-    """
-
-    __slots__ = ("backend",)
-    backend: int | None
+_IDLE: Final = 300.0
+"""Seconds after which a connection is closed that nobody needs."""
+_LOOK_EVERY: Final = 5_000
+"""Statements between two looks at the memory of a connection's server process."""
+_MOST_RUNS: Final = 200_000
+"""Statements after which a connection is replaced whose memory cannot be looked at."""
+_HOMES: Final = 50_000
+"""Tenants whose connection is remembered."""
+_PATIENCE: Final = 2.0
+"""Seconds that closing a connection, or resetting it, may take."""
 
 
-async def open_pool(url: str, *, size: int, acquire_timeout: float) -> "asyncpg.Pool[asyncpg.Record]":
-    """Open a pool. PostgreSQL need not be running yet.
+class Pool:
+    """A pool.
 
     Args:
-        url: the address of the API's login.
+        open_link: opens a connection.
         size: most connections.
-        acquire_timeout: seconds to wait for a connection.
+        memory: bytes that a connection's server process may take before it is replaced.
     """
-    pool: asyncpg.Pool[asyncpg.Record] = asyncpg.create_pool(
-        url,
-        min_size=0,
-        max_size=size,
-        connect=cast("Any", address.open_connection),
-        connection_class=_Session,
-        init=_initialise,
-        reset=_reset,
-        # As bootstrap sets it on the login; a database that was bootstrapped before does not have it.
-        server_settings={"search_path": EXTENSIONS},
-        statement_cache_size=1000,
-        # A backend caches the catalog entries of every tenant it has served, so it is replaced in time.
-        max_inactive_connection_lifetime=300,
-        max_queries=200_000,
-        timeout=acquire_timeout,
-    )
-    await pool
-    return pool
+
+    def __init__(self, open_link: Callable[[], Awaitable[Link]], *, size: int, memory: int) -> None:
+        self._open_link = open_link
+        self._size = size
+        self._memory = memory
+        self._share = max(size - max(size // 5, 1), 1)
+        """Connections that one tenant may hold; the rest is for others."""
+        self._count = 0
+        """Connections that there are or that are being opened."""
+        self._epoch = 0
+        """How often all connections were told to go."""
+        self._free: OrderedDict[Link, None] = OrderedDict()
+        self._busy: set[Link] = set()
+        self._held: Counter[str] = Counter()
+        self._homes: dict[str, Link] = {}
+        self._waiting: OrderedDict[str, deque[_Turn]] = OrderedDict()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._given_back = asyncio.Event()
+
+    def take_free(self, whose: str) -> Link | None:
+        """Take a connection that is free; None if there is none, or none that is not for others.
+
+        Args:
+            whose: the tenant's schema, or another name that takes turns with tenants.
+        """
+        if self._held[whose] >= self._share:
+            return None
+        link = self._pick(whose)
+        if link is not None:
+            self._held[whose] += 1
+        return link
+
+    async def take(self, whose: str) -> Link:
+        """Take a connection: a free one, a new one, or one that is given back when it is the tenant's turn.
+
+        Args:
+            whose: the tenant's schema, or another name that takes turns with tenants.
+
+        Raises:
+            Exception: a connection could not be opened.
+        """
+        link = self.take_free(whose)
+        if link is None:
+            if self._count < self._size and self._held[whose] < self._share:
+                self._count += 1
+                self._held[whose] += 1
+            else:
+                link = await self._turn(whose)
+        return link or await self._opened(whose)
+
+    def give(self, link: Link, whose: str) -> None:
+        """Give a connection back. It is reset if need be, or dropped if it is broken or in a transaction."""
+        self._busy.discard(link)
+        self._release(whose)
+        self._given_back.set()
+        if link.epoch != self._epoch or not link.is_sound:
+            self._drop(link)
+        elif link.needs_reset or link.runs - link.looked_at >= _LOOK_EVERY:
+            self._start(self._tend(link))
+        else:
+            self._put(link)
+        self._hand_out()
+
+    def expire(self) -> None:
+        """Close all connections: those that are free now, the others when they are given back."""
+        self._epoch += 1
+        while self._free:
+            self._drop(self._free.popitem()[0])
+
+    async def close(self) -> None:
+        """Wait until all connections are given back, and close them."""
+        self._size = 0
+        self.expire()
+        while self._busy:
+            self._given_back.clear()
+            await self._given_back.wait()
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def terminate(self) -> None:
+        """Close all connections at once."""
+        for link in (*self._free, *self._busy):
+            link.terminate()
+
+    def _pick(self, whose: str) -> Link | None:
+        """Take a connection out of those that are free: the tenant's last, or the one that was free longest."""
+        home = self._homes.get(whose)
+        while self._free:
+            link = home if home is not None and home in self._free else next(iter(self._free))
+            del self._free[link]
+            if link.is_sound:
+                self._use(link, whose)
+                return link
+            self._drop(link)
+        return None
+
+    def _use(self, link: Link, whose: str) -> None:
+        self._busy.add(link)
+        if len(self._homes) >= _HOMES:
+            self._homes.clear()
+        self._homes[whose] = link
+
+    async def _turn(self, whose: str) -> Link | None:
+        """Wait for a connection, or for room for a new one, which is then counted."""
+        turn: _Turn = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(whose, deque()).append(turn)
+        try:
+            return await turn
+        except BaseException:
+            if turn.cancelled() or not turn.done():
+                self._leave(whose, turn)
+            elif (link := turn.result()) is not None:
+                self.give(link, whose)
+            else:
+                self._give_up_room(whose)
+            raise
+
+    def _leave(self, whose: str, turn: "_Turn") -> None:
+        turns = self._waiting.get(whose)
+        if turns is None or turn not in turns:
+            return
+        turns.remove(turn)
+        if not turns:
+            del self._waiting[whose]
+
+    async def _opened(self, whose: str) -> Link:
+        epoch = self._epoch
+        try:
+            link = await self._open_link()
+        except BaseException:
+            self._give_up_room(whose)
+            raise
+        link.epoch = epoch
+        self._use(link, whose)
+        return link
+
+    def _give_up_room(self, whose: str) -> None:
+        self._count -= 1
+        self._release(whose)
+        self._hand_out()
+
+    def _release(self, whose: str) -> None:
+        self._held[whose] -= 1
+        if not self._held[whose]:
+            del self._held[whose]
+
+    def _hand_out(self) -> None:
+        """Give what is free, or room for a new connection, to those whose turn it is."""
+        while (self._free or self._count < self._size) and (found := self._next()):
+            whose, turn = found
+            link = self._pick(whose)
+            self._count += link is None
+            self._held[whose] += 1
+            turn.set_result(link)
+
+    def _next(self) -> "tuple[str, _Turn] | None":
+        """Return whose turn it is; a tenant that goes on waiting is the last one then."""
+        while True:
+            whose = next((each for each in self._waiting if self._held[each] < self._share), None)
+            if whose is None:
+                return None
+            turns = self._waiting[whose]
+            turn = turns.popleft()
+            self._waiting.move_to_end(whose)
+            if not turns:
+                del self._waiting[whose]
+            if not turn.done():
+                return whose, turn
+
+    def _put(self, link: Link) -> None:
+        """Put a connection among those that are free, and close those that nobody has needed for long."""
+        link.idle_since = time.monotonic()
+        self._free[link] = None
+        while (oldest := next(iter(self._free))).idle_since < link.idle_since - _IDLE:
+            del self._free[oldest]
+            self._drop(oldest)
+
+    def _drop(self, link: Link) -> None:
+        self._count -= 1
+        if link.is_sound:
+            self._start(_closed(link))
+        else:
+            link.terminate()
+
+    async def _tend(self, link: Link) -> None:
+        """Put a connection among those that are free, reset, and if its server process has not grown too large."""
+        outgrown = False
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                if link.needs_reset:
+                    await link.reset()
+                if link.runs - link.looked_at >= _LOOK_EVERY:
+                    link.looked_at = link.runs
+                    outgrown = await self._is_outgrown(link)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            log.warning("connection dropped", error=repr(error))
+            link.terminate()
+        if outgrown or link.epoch != self._epoch or not link.is_sound:
+            self._drop(link)
+        else:
+            self._put(link)
+        self._hand_out()
+
+    async def _is_outgrown(self, link: Link) -> bool:
+        memory = await link.memory()
+        outgrown = link.runs > _MOST_RUNS if memory is None else memory > self._memory
+        if outgrown:
+            log.info("connection replaced", memory=memory, statements=link.runs)
+        return outgrown
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
 
-async def check_backend(connection: Connection) -> None:
-    """Check that a transaction runs on the server process that the connection began with. Costs nothing without pooler.
-
-    Args:
-        connection: of a pool, in a transaction.
-
-    Raises:
-        PooledError: it is another one, which others' prepared statements may be on.
-    """
-    backend = getattr(connection, "backend", None)
-    if backend is not None and await pooler.get_backend(connection) != backend:
-        raise PooledError
+async def _closed(link: Link) -> None:
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            await link.close()
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        link.terminate()
 
 
-async def _initialise(connection: Any) -> None:
-    """Keep asyncpg from switching JIT off and on around type look-ups, which a tenant's role must not do."""
-    connection._server_caps = connection._server_caps._replace(jit=False)  # noqa: SLF001
-    connection.backend = await pooler.get_pooled(connection)
-
-
-async def _reset(connection: Any) -> None:
-    """Reset a connection before it returns to the pool. asyncpg's own reset would keep the role."""
-    await connection.execute(_RESET)
+_Turn = asyncio.Future[Link | None]

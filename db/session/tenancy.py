@@ -1,160 +1,59 @@
-"""The tenant transaction: the only way to a tenant's rows, with the tenant's role in force.
-
-Roles are set for the transaction only, never for the session. A connection that has another role when a
-tenant transaction begins is dropped.
-"""
+"""The API's connections, and the only ways to rows: a tenant's with the tenant's role, ``shared`` with the login's."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Final
 
 import asyncpg
 import structlog
 
-from db.errors import TenantryError
 from db.names import SchemaName, schema_name
 from db.session.address import AddressError
 from db.session.connection import Connection
-from db.session.failures import GONE, NoRoleError, UnavailableError
-from db.session.pool import check_backend, open_pool
+from db.session.failures import GONE, UnavailableError
+from db.session.link import How, Link, role
+from db.session.pool import Pool
 from db.session.pooler import PooledError
-from db.session.statements import Statement
+from db.session.transaction import AMBIGUOUS, Reads, TenantTransaction, check_backend
 
 log = structlog.get_logger(__name__)
 
-_ROLLBACK_TIMEOUT: Final = 2.0
-
-
-class PoisonedError(TenantryError):
-    """A pooled connection had another role. It was dropped; the request can safely be repeated."""
-
-    kind = "unavailable"
-
-
-class LostError(TenantryError):
-    """A statement failed and its error was swallowed, so the transaction cannot commit."""
-
-
-def preamble(schema: SchemaName) -> str:
-    """Return the SQL that begins a tenant transaction and sets its role, in one message.
-
-    If the session already has another role, the SQL fails: it sets ``tripwire``, which is no parameter.
-
-    Raises:
-        ValueError: ``schema`` is not a tenant schema's name.
-    """
-    return (
-        "BEGIN; SELECT pg_catalog.set_config(CASE WHEN current_user = session_user THEN 'role'"
-        f" ELSE 'tripwire' END, '{schema_name(schema)}', true)"
-    )
-
-
-class TenantTransaction:
-    """Runs statements in a tenant's schema with the tenant's role. Made by `Database.tenant`."""
-
-    __slots__ = ("_connection", "_failed", "_fresh", "_preamble", "_savepoints", "_schema")
-
-    def __init__(self, connection: Connection, schema: SchemaName, preamble: str) -> None:
-        self._connection = connection
-        self._schema = schema
-        self._preamble = preamble
-        self._failed = False
-        self._fresh = True  # nothing has run yet
-        self._savepoints = 0
-
-    @property
-    def failed(self) -> bool:
-        """Whether a statement failed, so that PostgreSQL would silently answer COMMIT with ROLLBACK."""
-        return self._failed
-
-    async def fetch(self, statement: Statement, **values: Any) -> list[asyncpg.Record]:
-        """Run a statement and return its rows."""
-        return await self._run(self._connection.fetch, statement, values)  # type: ignore[no-any-return]
-
-    async def fetchrow(self, statement: Statement, **values: Any) -> asyncpg.Record | None:
-        """Run a statement and return its first row, or None if it returns no rows."""
-        return await self._run(self._connection.fetchrow, statement, values)  # type: ignore[no-any-return]
-
-    async def fetchval(self, statement: Statement, **values: Any) -> Any:
-        """Run a statement and return the first value of its first row, or None if it returns no rows."""
-        return await self._run(self._connection.fetchval, statement, values)
-
-    async def as_login(self) -> Connection:
-        """Return to the login's role, to write to ``shared``. The tenant's rows are out of reach afterwards."""
-        self._fresh = False
-        await self._connection.execute("SET LOCAL ROLE NONE")
-        return self._connection
-
-    @asynccontextmanager
-    async def savepoint(self) -> AsyncIterator[None]:
-        """Undo the block if it raises, so that the transaction can go on.
-
-        Raises:
-            LostError: a statement failed, in the block or before it, and its error was swallowed.
-        """
-        if self._failed:
-            raise LostError("a statement of this transaction failed")
-        self._fresh = False
-        self._savepoints += 1
-        name = f"savepoint_{self._savepoints}"
-        await self._connection.execute(f"SAVEPOINT {name}")
-        try:
-            yield
-            if self._failed:
-                raise LostError("a statement inside the savepoint failed")
-            await self._connection.execute(f"RELEASE SAVEPOINT {name}")
-        except Exception:
-            await self._connection.execute(f"ROLLBACK TO SAVEPOINT {name}; RELEASE SAVEPOINT {name}")
-            self._failed = False  # rolling back to the savepoint made the transaction usable again
-            raise
-
-    async def _run(self, run: Any, statement: Statement, values: dict[str, Any]) -> Any:
-        fresh, self._fresh = self._fresh, False
-        text, arguments = statement.text(self._schema), statement.arguments(values)
-        try:
-            try:
-                return await run(text, *arguments)
-            except asyncpg.InvalidCachedStatementError:
-                # A migration changed a result's type after the statement was prepared. asyncpg will prepare
-                # it again. If nothing else has run, the transaction can begin again.
-                if not fresh:
-                    raise
-                await self._connection.execute("ROLLBACK")
-                await self._connection.execute(self._preamble)
-                return await run(text, *arguments)
-        except asyncpg.PostgresError as error:
-            self._failed = True
-            refused = statement.refused(error) if isinstance(error, asyncpg.DataError) else None
-            if refused is not None:
-                raise refused from None
-            raise
+_PATIENCE: Final = 2.0
+"""Seconds that a rollback may take."""
+_LOGIN: Final = "shared"
+"""The name by which transactions without a tenant take turns with those of tenants."""
 
 
 class Database:
-    """The API's pool of connections, all with the same login.
+    """The API's connections, all with the same login.
 
     Args:
         pool: the pool, as `connect` makes it.
         acquire_timeout: seconds to wait for a connection.
     """
 
-    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", *, acquire_timeout: float) -> None:
+    def __init__(self, pool: Pool, *, acquire_timeout: float) -> None:
         self._pool = pool
         self._acquire_timeout = acquire_timeout
         self.refused: PooledError | None = None
         """Why no connection is given out, if none is."""
 
     @classmethod
-    async def connect(cls, url: str, *, size: int, acquire_timeout: float) -> "Database":
-        """Open a pool. PostgreSQL need not be running yet.
+    async def connect(
+        cls, url: str, *, size: int, acquire_timeout: float, memory: int = 1 << 27, pipeline: bool = True
+    ) -> "Database":
+        """Make a pool. PostgreSQL need not be running yet.
 
         Args:
             url: the address of the API's login.
             size: most connections.
             acquire_timeout: seconds to wait for a connection.
+            memory: bytes that a connection's server process may take before it is replaced.
+            pipeline: whether a tenant's role and its statement may go in one message.
         """
-        pool = await open_pool(url, size=size, acquire_timeout=acquire_timeout)
+        pool = Pool(partial(Link.open, url, pipeline=pipeline), size=size, memory=memory)
         return cls(pool, acquire_timeout=acquire_timeout)
 
     async def close(self) -> None:
@@ -165,19 +64,29 @@ class Database:
         except TimeoutError:
             self._pool.terminate()
 
-    async def refuse(self, error: PooledError) -> None:
+    def refuse(self, error: PooledError) -> None:
         """Give out no connection until `accept`, and close those that there are."""
         if self.refused is None:
             log.error("requests are refused", error=str(error))
             self.refused = error
-            await self._pool.expire_connections()
+            self._pool.expire()
 
-    async def accept(self) -> None:
+    def accept(self) -> None:
         """Give out connections again: new ones, as nobody knows what became of the others."""
         if self.refused is not None:
             log.info("requests are served again")
-            await self._pool.expire_connections()
+            self._pool.expire()
             self.refused = None
+
+    def reads(self, schema: SchemaName) -> Reads:
+        """Return what runs statements that change nothing in a tenant's schema, each in a transaction of its own.
+
+        Statements raise what `tenant` does.
+
+        Args:
+            schema: the tenant's schema.
+        """
+        return _TenantReads(self, schema_name(schema))
 
     @asynccontextmanager
     async def tenant(self, schema: SchemaName) -> AsyncIterator[TenantTransaction]:
@@ -193,35 +102,13 @@ class Database:
             LostError: a statement failed and its error was swallowed.
             PooledError: a pooler gives each transaction another server connection.
         """
-        beginning = preamble(schema)
-        async with self._connection() as connection:
-            try:
-                await connection.execute(beginning)
-                await check_backend(connection)
-            except (asyncpg.UndefinedObjectError, asyncpg.InsufficientPrivilegeError) as error:
-                connection.terminate()
-                log.error("poisoned connection dropped", sqlstate=error.sqlstate)
-                raise PoisonedError("a connection carried another role") from error
-            except asyncpg.InvalidParameterValueError as error:
-                connection.terminate()
-                raise NoRoleError("the tenant has no role") from error
-            except BaseException:
-                connection.terminate()
-                raise
-            transaction = TenantTransaction(connection, schema, beginning)
+        async with self._link(schema_name(schema)) as link:
+            transaction = TenantTransaction(link, schema)
             try:
                 yield transaction
-                if transaction.failed:
-                    raise LostError("a statement of this transaction failed")
-                # PostgreSQL answers ROLLBACK if a statement failed whose error did not reach this object.
-                if await connection.execute("COMMIT") != "COMMIT":
-                    raise LostError("a statement of this transaction failed")
-            except Exception:
-                await _roll_back(connection)
-                raise
-            except BaseException:
-                connection.terminate()  # cancelled: a statement may still be running on it
-                raise
+                await transaction.commit()
+            finally:
+                transaction.close()
 
     @asynccontextmanager
     async def shared(self) -> AsyncIterator[Connection]:
@@ -231,45 +118,118 @@ class Database:
             UnavailableError: no connection was available in time, or the connection was lost.
             PooledError: a pooler gives each transaction another server connection.
         """
-        async with self._connection() as connection, connection.transaction():
-            await check_backend(connection)
-            yield connection
+        async with self._link(_LOGIN) as link, link.lend().transaction():
+            await check_backend(link)
+            yield link.lend()
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Connection]:
+    async def _link(self, whose: str) -> AsyncIterator[Link]:
+        link = await self.take(whose)
+        try:
+            yield link
+        except Exception as error:
+            await _roll_back(link)
+            if (lost := self.lost(error)) is not None:
+                raise lost from error
+            raise
+        except BaseException:
+            link.terminate()  # cancelled: a statement may still be running on it
+            raise
+        finally:
+            self.give(link, whose)
+
+    async def take(self, whose: str) -> Link:
+        """Take a connection, to be given back by `give`.
+
+        Args:
+            whose: the tenant's schema, or another name that takes turns with tenants.
+
+        Raises:
+            UnavailableError: none was available in time.
+            PooledError: a pooler gives each transaction another server connection.
+        """
         if self.refused is not None:
             raise PooledError from self.refused
+        link = self._pool.take_free(whose)
+        if link is not None:
+            return link
         try:
-            connection = await self._pool.acquire(timeout=self._acquire_timeout)
-        except (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError) as error:
+            async with asyncio.timeout(self._acquire_timeout):
+                return await self._pool.take(whose)
+        except _NO_CONNECTION as error:
             raise UnavailableError(str(error) or type(error).__name__) from error
-        except (asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError) as error:
-            raise UnavailableError(str(error)) from error
-        except AddressError as error:
-            raise UnavailableError(str(error)) from error
+
+    def give(self, link: Link, whose: str) -> None:
+        """Give a connection back, in no transaction or closed."""
+        link.take_back()
+        self._pool.give(link, whose)
+
+    def lost(self, error: Exception) -> UnavailableError | None:
+        """Return what an error means if it tells that a connection was lost; None if it does not.
+
+        If a pooler is the cause, no connection is given out any more.
+        """
+        if isinstance(error, PooledError):
+            self.refuse(error)
+        elif isinstance(error, GONE) and not isinstance(error, asyncpg.QueryCanceledError):
+            return UnavailableError(str(error))
+        return None
+
+
+class _TenantReads(Reads):
+    """Runs each statement in a transaction of its own, on whichever connection is free."""
+
+    __slots__ = ("_database",)
+
+    def __init__(self, database: Database, schema: SchemaName) -> None:
+        super().__init__(schema)
+        self._database = database
+
+    async def run_text(self, how: How, text: str, arguments: list[Any]) -> Any:
+        database, schema = self._database, self._schema
+        link = await database.take(schema)
         try:
-            yield connection
-        except PooledError as error:
-            await self.refuse(error)
+            if link.takes(text):
+                try:
+                    return await link.run(how, text, arguments, before=role(schema))
+                except AMBIGUOUS:
+                    pass  # the message was a transaction of its own, and nothing of it has lasted
+            transaction = TenantTransaction(link, schema)
+            found = await transaction.run_text(how, text, arguments)
+            await transaction.commit()
+        except Exception as error:
+            await _roll_back(link)
+            if (lost := database.lost(error)) is not None:
+                raise lost from error
             raise
-        except GONE as error:
-            if isinstance(error, asyncpg.QueryCanceledError):
-                raise
-            raise UnavailableError(str(error)) from error
+        except BaseException:
+            link.terminate()  # cancelled: the statement may still be running on it
+            raise
+        else:
+            return found
         finally:
-            try:
-                await self._pool.release(connection, timeout=_ROLLBACK_TIMEOUT)
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                # The transaction has already ended, and the pool has dropped the connection.
-                log.warning("connection dropped on release", error=repr(error))
+            database.give(link, schema)
 
 
-async def _roll_back(connection: Connection) -> None:
+_NO_CONNECTION: Final = (
+    OSError,  # of which TimeoutError is one
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    AddressError,
+)
+
+
+async def _roll_back(link: Link) -> None:
+    """End the transaction, if there is one."""
+    if link.connection.is_closed() or not link.connection.is_in_transaction():
+        return
     try:
-        async with asyncio.timeout(_ROLLBACK_TIMEOUT):
-            await connection.execute("ROLLBACK")
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
-        connection.terminate()
+        async with asyncio.timeout(_PATIENCE):
+            await link.connection.execute("ROLLBACK")
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        link.terminate()
     except BaseException:
-        connection.terminate()  # cancelled while rolling back: its state is unknown
+        link.terminate()  # cancelled while rolling back: its state is unknown
         raise

@@ -42,7 +42,7 @@ class Watch:
         try:
             connection = await address.connect(self._url, timeout=_TIMEOUT)
         except PooledError as error:
-            await self._database.refuse(error)
+            self._database.refuse(error)
         except (
             OSError,
             AddressError,
@@ -53,4 +53,4 @@ class Watch:
             return  # the listener says so
         else:
             connection.terminate()
-            await self._database.accept()
+            self._database.accept()

@@ -81,18 +81,28 @@ async def session(app_login: asyncpg.Connection) -> AsyncIterator[asyncpg.Connec
         yield app_login
 
 
+@pytest.fixture(params=[True, False], ids=["pipelined", "plain"])
+def pipeline(request: pytest.FixtureRequest) -> bool:
+    """Whether a tenant's role and its statement go in one message."""
+    return bool(request.param)
+
+
 @pytest.fixture
-async def single(config: Settings) -> AsyncIterator[Database]:
+async def single(config: Settings, pipeline: bool) -> AsyncIterator[Database]:
     """A database with one connection, which everything must share."""
-    database = await Database.connect(config.require("database_url"), size=1, acquire_timeout=2)
+    database = await Database.connect(
+        config.require("database_url"), size=1, acquire_timeout=2, pipeline=pipeline
+    )
     yield database
     await database.close()
 
 
 @pytest.fixture
-async def several(config: Settings) -> AsyncIterator[Database]:
+async def several(config: Settings, pipeline: bool) -> AsyncIterator[Database]:
     """A database with three connections."""
-    database = await Database.connect(config.require("database_url"), size=3, acquire_timeout=30)
+    database = await Database.connect(
+        config.require("database_url"), size=3, acquire_timeout=30, pipeline=pipeline
+    )
     yield database
     await database.close()
 

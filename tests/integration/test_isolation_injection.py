@@ -36,8 +36,10 @@ async def prepared(request: ApiRequest, q: FromQuery[str]) -> dict[str, Any]:
     assert request.auth.tenant is not None
     try:
         async with request.auth.transaction() as transaction:
-            rows = await transaction._connection.fetch(
-                f"SELECT first_name FROM {request.auth.tenant.schema_name}.users WHERE first_name = '{q}'"
+            rows = await transaction.run_text(
+                "fetch",
+                f"SELECT first_name FROM {request.auth.tenant.schema_name}.users WHERE first_name = '{q}'",
+                [],
             )
     except asyncpg.PostgresError as error:
         return {"sqlstate": error.sqlstate, "message": str(error)}
@@ -50,7 +52,8 @@ async def stacked(request: ApiRequest, q: FromQuery[str]) -> dict[str, Any]:
     assert request.auth.tenant is not None
     try:
         async with request.auth.transaction() as transaction:
-            await transaction._connection.execute(
+            await transaction.begin()
+            await transaction._link.lend().execute(
                 f"SELECT first_name FROM {request.auth.tenant.schema_name}.users WHERE first_name = '{q}'"
             )
     except asyncpg.PostgresError as error:

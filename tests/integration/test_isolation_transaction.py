@@ -9,7 +9,8 @@ from db.models.access import Role
 from db.names import SchemaName
 from db.session.failures import NoRoleError, UnavailableError
 from db.session.statements import Statement
-from db.session.tenancy import Database, LostError, TenantTransaction, preamble
+from db.session.tenancy import Database
+from db.session.transaction import LostError, TenantTransaction, preamble
 from db.settings import Settings
 from tests.isolation import ADD_NAME, FAILS, NAMES, WHO, Resident, backend, names
 from tests.support import one, problem, serving
@@ -131,8 +132,10 @@ async def test_what_is_no_tenants_schema_is_refused_before_any_sql(
 
 async def test_a_tenant_that_is_not_there_has_no_role(single: Database) -> None:
     with pytest.raises(NoRoleError):
-        async with single.tenant(SchemaName("t_" + "a" * 16)):
-            pytest.fail("entered")
+        await single.reads(SchemaName("t_" + "a" * 16)).fetch(WHO)
+    with pytest.raises(NoRoleError):
+        async with single.tenant(SchemaName("t_" + "a" * 16)) as transaction:
+            await transaction.fetch(WHO)
     await backend(single)
 
 

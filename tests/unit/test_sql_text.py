@@ -21,7 +21,8 @@ DRIVER = frozenset(
 )
 
 BUILDS = {
-    "db/session/tenancy.py": "the preamble, from a schema name checked against its pattern; savepoints, numbered",
+    "db/session/transaction.py": "the preamble, from a schema name checked against its pattern; savepoints, numbered",
+    "db/session/link.py": "text that a statement was compiled to",
     "db/server/extensions.py": "the schema of extensions, a constant; extensions and roles of the catalog, quoted",
     "db/server/hardening.py": "revokes, from the catalog's own signatures, quoted",
     "db/bootstrap.py": "logins and databases, quoted",
@@ -128,7 +129,7 @@ def tenant_transactions(scope: ast.FunctionDef | ast.AsyncFunctionDef) -> set[st
     found = {
         argument.arg
         for argument in scope.args.args
-        if argument.annotation and ast.unparse(argument.annotation) == "TenantTransaction"
+        if argument.annotation and ast.unparse(argument.annotation) in {"Reads", "TenantTransaction"}
     }
     for node in own_nodes(scope):
         match node:
