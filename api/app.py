@@ -9,7 +9,7 @@ from typing import Final
 
 from litestar import Litestar
 from litestar.datastructures import State
-from litestar.types import ControllerRouterHandler
+from litestar.types import ControllerRouterHandler, Message, Scope
 from litestar_granian import GranianPlugin
 
 from api.cc.audit import AuditController
@@ -21,7 +21,7 @@ from api.cc.replays import ReplayController
 from api.cc.tenants import FleetController
 from api.domain import CONTROLLERS
 from api.gate import request_ids
-from api.gate.deadline import Deadline
+from api.gate.clock import Clock
 from api.gate.directory import Directory
 from api.gate.gate import Gate
 from api.gate.limits import Limits
@@ -34,7 +34,7 @@ from api.tenant.permissions import PermissionController
 from api.tenant.roles import RoleController
 from api.tenant.signup import TenantController
 from api.tenant.users import UserController
-from api.web import bodies, documents, metrics, problems
+from api.web import bodies, documents, metrics, problems, responses
 from api.web.asyncapi import asyncapi
 from api.web.health import HealthController
 from db import garbage, logs, settings
@@ -88,13 +88,13 @@ def create_app(config: Settings | None = None) -> Litestar:
     return documents.DocumentedApp(
         route_handlers=[*HOUSE, *CONTROLLERS, *CONTROL_CENTER, *ABOUT_ITSELF],
         middleware=[
-            metrics.Stopwatch(),
-            Deadline(config.request_deadline),
+            Clock(config.request_deadline),
             Gate(tenant_lineage, config.signup, limits),
         ],
         exception_handlers={Exception: problems.handle},
-        before_send=[request_ids.stamp, metrics.count],
+        before_send=[_note],
         request_class=bodies.BodyRequest,
+        response_class=responses.JSONResponse,
         lifespan=[partial(_resources, config), *([_frozen] if own else [])],
         openapi_config=documents.config(version("tenantry")),
         plugins=[GranianPlugin(), documents.FieldTypes()],
@@ -110,6 +110,13 @@ def create_app(config: Settings | None = None) -> Litestar:
         debug=False,
         logging_config=None,
     )
+
+
+async def _note(message: Message, scope: Scope) -> None:
+    """Note an answer as it begins, whoever gives it: a route, the gate, or Litestar itself."""
+    if message["type"] == "http.response.start":
+        request_ids.stamp(message, scope)
+        metrics.count(message["status"], scope)
 
 
 @asynccontextmanager

@@ -17,7 +17,7 @@ from asyncpg import Record
 
 from db import moments
 from db.moments import Moment
-from db.names import Line
+from db.names import Line, composed
 from db.session import filters
 from db.session.connection import Connection
 
@@ -47,7 +47,7 @@ def entry(
     by: By, action: str, *, tenant_id: UUID | None = None, outcome: str = "ok", **detail: Any
 ) -> tuple[Any, ...]:
     """Return an entry as the arguments of `INSERT`; see `record`."""
-    said = {"reason": by.reason, **detail}
+    said = {"reason": None if by.reason is None else composed(by.reason), **detail}
     told = msgspec.json.encode({name: value for name, value in said.items() if value is not None})
     return by.actor, tenant_id, by.request_id, action, outcome, told.decode()
 

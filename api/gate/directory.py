@@ -1,84 +1,81 @@
-"""The directory: look-ups of tokens, tenants and hosts, cached for a short time.
+"""The directory: identities of tokens and hosts, remembered for a short time.
 
-Every worker clears its whole cache when a row changes (LISTEN/NOTIFY with an empty payload). While a worker
-is not listening, it caches nothing and asks PostgreSQL each time.
+Every worker forgets all of them when what it remembers may have changed (LISTEN/NOTIFY with an empty payload). While
+a worker is not listening, it remembers nothing and asks PostgreSQL each time.
 """
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, Final, TypeVar
+from typing import Final
 from uuid import UUID
 
 from db.session import listening
-from db.session.connection import Connection
 from db.session.listening import Listener
 from db.session.tenancy import Database
-from db.tenants import hosts, registry, tokens
-from db.tenants.registry import Tenant
-from db.tenants.tokens import Principal, Token
-
-T = TypeVar("T")
+from db.tenants import identities
+from db.tenants.identities import Identity
+from db.tenants.tokens import Token
 
 _CAPACITY: Final = 50_000
 
 
 class Directory:
-    """Cached look-ups.
+    """Identities that are remembered.
 
     Args:
         database: the API's connections.
         url: address of the API's login, for the directory's own listening connection.
-        ttl: seconds until an entry expires.
+        ttl: seconds until an identity is forgotten.
     """
 
     def __init__(self, database: Database, url: str, *, ttl: float) -> None:
         self._database = database
         self._ttl = ttl
-        self._entries: dict[Any, tuple[float, Any]] = {}
+        self._known: dict[tuple[bytes, str | None], tuple[float, Identity]] = {}
         self._generation = 0
         self._changed = asyncio.Event()
-        self._listener = Listener(url, listening.REGISTRY, self.forget, probe=ttl)
+        heard = {listening.REGISTRY: self.forget, listening.PROGRESS: self._tell}
+        self._listener = Listener(url, heard, probe=ttl)
 
-    async def principal(self, token: Token) -> Principal | None:
-        """Return what a token stands for, or None if the token is not valid."""
-        return await self._cached(token.hash, lambda connection: tokens.verify(connection, token))
+    async def identity(self, token: Token, host: str | None) -> Identity | None:
+        """Return what a token stands for, and where a host leads; None if the token is not valid.
 
-    async def tenant(self, tenant_id: UUID) -> Tenant | None:
-        """Return the tenant with this id, or None if there is none.
-
-        Only active tenants are cached, so that a tenant can be used as soon as it becomes active.
+        Tenants that are not active are asked for each time, so that one can be used as soon as it becomes active.
         """
-        return await self._cached(
-            tenant_id,
-            lambda connection: registry.get(connection, tenant_id),
-            keep=lambda found: found is not None and found.status == "active",
-        )
-
-    async def tenant_of_host(self, host: str) -> UUID | None:
-        """Return the id of the tenant that a host leads to, or None if the host leads to no tenant."""
-        return await self._cached(
-            ("host", host), lambda connection: hosts.get_tenant(connection, host), keep=lambda _: True
-        )
+        key = (token.hash, host)
+        found = self._known.get(key)
+        if found is not None and found[0] > time.monotonic():
+            return found[1]
+        generation = self._generation
+        identity = await identities.get(self._database.looks(), token, host)
+        if identity is None or (identity.tenant is not None and identity.tenant.status != "active"):
+            return identity
+        # Not remembered if a change was heard during the look-up: the identity may be the old one.
+        if self._listener.listening and generation == self._generation:
+            if len(self._known) >= _CAPACITY:
+                self._known.clear()
+            self._known[key] = (time.monotonic() + self._ttl, identity)
+        return identity
 
     async def run(self) -> None:
         """Listen for changes until cancelled."""
         await self._listener.run()
 
     def forget(self) -> None:
-        """Clear the cache. Call this after a change made in this process; NOTIFY tells the other processes."""
+        """Forget all. Call this after a change made in this process; NOTIFY tells the other processes."""
         self._generation += 1
-        self._entries.clear()
-        self._changed.set()
-        self._changed = asyncio.Event()
+        self._known.clear()
+        self._tell()
 
     def forget_tenant(self, tenant_id: UUID) -> None:
-        """Drop a tenant's entry, because its schema was found to be another than the entry says."""
-        self._entries.pop(tenant_id, None)
+        """Forget a tenant's identities, because its schema was found to be another than they say."""
+        for key, (_, identity) in list(self._known.items()):
+            if identity.tenant is not None and identity.tenant.id == tenant_id:
+                del self._known[key]
 
     async def change(self, *, within: float) -> None:
-        """Wait until the cache is cleared, because a row may have changed.
+        """Wait until a tenant has changed, or what is remembered.
 
         Args:
             within: seconds to wait at most; the method then returns all the same.
@@ -88,24 +85,6 @@ class Directory:
             async with asyncio.timeout(within):
                 await changed.wait()
 
-    async def _cached(
-        self,
-        key: Any,
-        look_up: Callable[[Connection], Awaitable[T | None]],
-        *,
-        keep: Callable[[T | None], bool] = lambda found: found is not None,
-    ) -> T | None:
-        now = time.monotonic()
-        entry = self._entries.get(key)
-        if entry is not None and entry[0] > now:
-            value: T | None = entry[1]
-            return value
-        generation = self._generation
-        async with self._database.shared() as connection:
-            value = await look_up(connection)
-        # Not cached if a change was heard during the look-up: the value may be the old one.
-        if self._listener.listening and generation == self._generation and keep(value):
-            if len(self._entries) >= _CAPACITY:
-                self._entries.clear()
-            self._entries[key] = (now + self._ttl, value)
-        return value
+    def _tell(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()

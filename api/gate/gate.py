@@ -7,11 +7,11 @@ permissions of the user's role at that moment.
 """
 
 from datetime import UTC, datetime
-from typing import Any, Final, Literal, cast
+from functools import lru_cache
+from typing import Final, Literal, cast
+from uuid import UUID
 
 import msgspec
-from litestar.enums import ScopeType
-from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 from sqlalchemy import Integer, bindparam, select
 
@@ -28,12 +28,13 @@ from db.models import access
 from db.session.statements import Statement
 from db.session.tenancy import Database
 from db.tenants import tokens
+from db.tenants.identities import Identity
 from db.tenants.registry import Tenant
 from db.tenants.states import GONE
 from db.tenants.tokens import Principal
 
 
-class Gate(ASGIMiddleware):
+class Gate:
     """Middleware that applies each route's rule.
 
     Args:
@@ -42,8 +43,6 @@ class Gate(ASGIMiddleware):
         limits: the worker's rate limits.
     """
 
-    scopes = (ScopeType.HTTP,)
-
     def __init__(
         self, lineage: Lineage, signup: Literal["open", "operator", "closed"], limits: Limits
     ) -> None:
@@ -51,20 +50,30 @@ class Gate(ASGIMiddleware):
         self._signup = signup
         self._limits = limits
 
-    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        scope["user"] = None
-        _check_host(scope)
-        caller = scope["auth"] = await self._caller(scope)
-        if caller.tenant is None:
-            if caller.principal is not None and cast("HTTPScope", scope)["method"] not in _READS:
-                send = _forgetting(scope["litestar_app"].state.directory, send)
-            await next_app(scope, receive, send)
-            return
-        with self._limits.running(caller.tenant.id):
-            scope["auth"] = await _allowed(scope["route_handler"].opt[OPT], caller)
-            await next_app(scope, receive, send)
+    def __call__(self, app: ASGIApp) -> ASGIApp:
+        """Return ``app`` with the gate before it."""
+        enter, leave = self._limits.enter, self._limits.leave
 
-    async def _caller(self, scope: Scope) -> Caller:
+        async def gate(scope: Scope, receive: Receive, send: Send) -> None:
+            scope["user"] = None
+            sent = Sent(scope)
+            caller = scope["auth"] = await self._caller(scope, sent)
+            tenant = caller.tenant
+            if tenant is None:
+                if caller.principal is not None and cast("HTTPScope", scope)["method"] not in _READS:
+                    send = _forgetting(scope["litestar_app"].state.directory, send)
+                await app(scope, receive, send)
+                return
+            enter(tenant.id)
+            try:
+                scope["auth"] = await _allowed(scope["route_handler"].opt[OPT], caller)
+                await app(scope, receive, send)
+            finally:
+                leave(tenant.id)
+
+        return gate
+
+    async def _caller(self, scope: Scope, sent: "Sent") -> Caller:
         app_state = scope["litestar_app"].state
         database: Database = app_state.database
         rule = scope["route_handler"].opt.get(OPT)
@@ -76,7 +85,8 @@ class Gate(ASGIMiddleware):
             self._limits.address(scope)
             return Caller(database)
         directory: Directory = app_state.directory
-        principal = await self._principal(scope, directory)
+        identity = await self._identity(scope, sent, directory)
+        principal = identity.principal
         if rule.who == "signup" and self._signup == "closed":
             raise ProblemError("signup-closed")
         if rule.who not in _ROUTES[principal.kind]:
@@ -86,52 +96,88 @@ class Gate(ASGIMiddleware):
                 raise ProblemError("forbidden")
             return Caller(database, principal)
         self._limits.token(principal.token_id)
-        tenant = await self._tenant(scope, directory, rule, principal)
-        return Caller(database, principal, tenant, principal.scopes)
+        return Caller(database, principal, self._tenant(scope, sent, rule, identity), principal.scopes)
 
-    async def _tenant(self, scope: Scope, directory: Directory, rule: Rule, principal: Principal) -> Tenant:
-        tenant = await directory.tenant(principal.tenant_id) if principal.tenant_id else None
+    def _tenant(self, scope: Scope, sent: "Sent", rule: Rule, identity: Identity) -> Tenant:
+        tenant = identity.tenant
         if tenant is None or tenant.status in GONE:
             raise ProblemError("tenant-forbidden")
         if rule.who == "tenant-or-operator":
             if names.folded(str(scope["path_params"].get("slug"))) != tenant.slug:
                 raise ProblemError("tenant-forbidden")
             return tenant
-        await self._agree(scope, directory, rule, tenant)
+        _check_agreement(sent.tenants, identity.host_tenant_id, rule, tenant)
         if rule.served:
             check_served(self._lineage, tenant)
         return tenant
 
-    async def _principal(self, scope: Scope, directory: Directory) -> Principal:
-        sent = _header(scope, b"authorization")
-        if len(sent) != 1:
+    async def _identity(self, scope: Scope, sent: "Sent", directory: Directory) -> Identity:
+        if len(sent.authorizations) != 1:
             raise ProblemError("unauthenticated")
-        scheme, _, text = sent[0].partition(" ")
+        scheme, _, text = sent.authorizations[0].decode("latin-1").partition(" ")
         token = tokens.parse(text.strip()) if scheme.casefold() == "bearer" else None
-        found = await directory.principal(token) if token else None
-        if found is None or (found.expires_at is not None and found.expires_at <= datetime.now(UTC)):
+        host = _registrable(sent.hosts[0]) if sent.hosts else None
+        found = await directory.identity(token, host) if token else None
+        if found is None:
+            raise ProblemError("unauthenticated")
+        until = found.principal.expires_at
+        if until is not None and until <= datetime.now(UTC):
             raise ProblemError("unauthenticated")
         usage: Usage = scope["litestar_app"].state.usage
-        if not await usage.note(found):
+        if not (usage.is_noted(found.principal) or await usage.note(found.principal)):
             raise ProblemError("unauthenticated")
         return found
 
-    async def _agree(self, scope: Scope, directory: Directory, rule: Rule, tenant: Tenant) -> None:
-        """Check that the request's ``tenant`` header and host agree with the token's tenant.
 
-        Raises:
-            ProblemError: they name another tenant, more than one, or none although the rule needs one.
-        """
-        named = _header(scope, b"tenant")
-        if len(named) > 1:
-            raise ProblemError("tenant-ambiguous")
-        if named and names.folded(named[0].strip()) != tenant.slug:
-            raise ProblemError("tenant-forbidden")
-        by_host = await _tenant_of_host(scope, directory)
-        if by_host is not None and by_host != tenant.id:
-            raise ProblemError("tenant-forbidden")
-        if not named and by_host is None and rule.who == "tenant":
-            raise ProblemError("tenant-required")
+class Sent:
+    """The headers that the gate reads, each as often as it was sent.
+
+    Raises:
+        ProblemError: the request does not name one host (RFC 9112, section 3.2). Only HTTP/1.1 must name one in a
+            header.
+    """
+
+    __slots__ = ("authorizations", "hosts", "tenants")
+
+    def __init__(self, scope: Scope) -> None:
+        self.authorizations: list[bytes] = []
+        self.hosts: list[bytes] = []
+        self.tenants: list[bytes] = []
+        for name, value in scope["headers"]:
+            if name == b"host":
+                self.hosts.append(value)
+            elif name == b"authorization":
+                self.authorizations.append(value)
+            elif name == b"tenant":
+                self.tenants.append(value)
+        count = len(self.hosts)
+        if count > 1 or (count == 0 and scope["http_version"] == "1.1"):
+            raise ProblemError("malformed")
+
+
+def _check_agreement(named: list[bytes], by_host: UUID | None, rule: Rule, tenant: Tenant) -> None:
+    """Check that the request's ``tenant`` header and host agree with the token's tenant.
+
+    Raises:
+        ProblemError: they name another tenant, more than one, or none although the rule needs one.
+    """
+    if len(named) > 1:
+        raise ProblemError("tenant-ambiguous")
+    if named and names.folded(named[0].decode("latin-1").strip()) != tenant.slug:
+        raise ProblemError("tenant-forbidden")
+    if by_host is not None and by_host != tenant.id:
+        raise ProblemError("tenant-forbidden")
+    if not named and by_host is None and rule.who == "tenant":
+        raise ProblemError("tenant-required")
+
+
+@lru_cache(maxsize=4096)
+def _registrable(sent: bytes) -> str | None:
+    """Return a Host header's name; None if it is an address, or a name that cannot be registered."""
+    try:
+        return names.host(sent.decode("latin-1").partition(":")[0])
+    except names.InvalidNameError:
+        return None
 
 
 _READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -189,29 +235,3 @@ async def _permitted(database: Database, tenant: Tenant, principal: Principal) -
     if not rows or not rows[0]["is_active"]:
         raise ProblemError("unauthenticated")
     return frozenset(row["name"] for row in rows if row["name"] is not None)
-
-
-def _check_host(scope: Scope) -> None:
-    """Check that the request names one host (RFC 9112, section 3.2). Only HTTP/1.1 must name one in a header.
-
-    Raises:
-        ProblemError: it names none, or more than one.
-    """
-    count = len(_header(scope, b"host"))
-    if count > 1 or (count == 0 and scope["http_version"] == "1.1"):
-        raise ProblemError("malformed")
-
-
-async def _tenant_of_host(scope: Scope, directory: Directory) -> Any:
-    sent = _header(scope, b"host")
-    if len(sent) != 1:
-        return None
-    try:
-        host = names.host(sent[0].partition(":")[0])
-    except names.InvalidNameError:
-        return None  # an address, or a name that cannot be registered
-    return await directory.tenant_of_host(host)
-
-
-def _header(scope: Scope, name: bytes) -> list[str]:
-    return [value.decode("latin-1") for key, value in scope["headers"] if key == name]

@@ -8,8 +8,6 @@ import hashlib
 import math
 import secrets
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final
 from uuid import UUID
 
@@ -115,9 +113,8 @@ class Limits:
         """
         _admit(self._addresses.take(self._address(scope)))
 
-    @contextmanager
-    def running(self, tenant_id: UUID) -> Iterator[None]:
-        """Count a tenant's request while it runs.
+    def enter(self, tenant_id: UUID) -> None:
+        """Count a tenant's request that begins; `leave` must follow.
 
         Raises:
             ProblemError: too many requests of the tenant run already.
@@ -126,13 +123,12 @@ class Limits:
         if self._at_once and running >= self._at_once:
             raise ProblemError("too-many-requests")
         self._running[tenant_id] = running + 1
-        try:
-            yield
-        finally:
-            if self._running[tenant_id] == 1:
-                del self._running[tenant_id]
-            else:
-                self._running[tenant_id] -= 1
+
+    def leave(self, tenant_id: UUID) -> None:
+        """Count a tenant's request that has ended."""
+        running = self._running.pop(tenant_id)
+        if running > 1:
+            self._running[tenant_id] = running - 1
 
     def _address(self, scope: Scope) -> str:
         client = scope["client"]

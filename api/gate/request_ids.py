@@ -4,8 +4,8 @@ import re
 from typing import Any, Final
 
 import structlog
-import uuid_utils.compat as uuid7
-from litestar.types import Message, Scope
+import uuid_utils
+from litestar.types import HTTPResponseStartEvent, Scope
 
 HEADER: Final = b"x-request-id"
 _ACCEPTED: Final = re.compile(rb"\A[A-Za-z0-9._-]{8,128}\Z")
@@ -18,16 +18,12 @@ def request_id(scope: Scope) -> str:
     found: str | None = state.get(_KEY)
     if found is None:
         sent = next((value for name, value in scope["headers"] if name == HEADER), b"")
-        found = sent.decode() if _ACCEPTED.match(sent) else str(uuid7.uuid7())
+        found = sent.decode() if _ACCEPTED.match(sent) else str(uuid_utils.uuid7())
         state[_KEY] = found
         structlog.contextvars.bind_contextvars(request_id=found)
     return found
 
 
-async def stamp(message: Message, scope: Scope) -> None:
-    """Add the request id to a response's headers. A ``before_send`` hook, so that it sees every response."""
-    if message["type"] == "http.response.start":
-        headers = list(message.get("headers", ()))
-        if not any(name == HEADER for name, _ in headers):
-            headers.append((HEADER, request_id(scope).encode()))
-            message["headers"] = headers
+def stamp(message: HTTPResponseStartEvent, scope: Scope) -> None:
+    """Add the request id to a response's headers."""
+    message["headers"] = [*message.get("headers", ()), (HEADER, request_id(scope).encode())]

@@ -42,6 +42,11 @@ class Usage:
         self._noted: dict[str, float] = {}
         self._waiting: dict[str, datetime] = {}
 
+    def is_noted(self, principal: Principal) -> bool:
+        """Return whether a use of the token was noted just now, so that this one need not be."""
+        noted = self._noted.get(principal.token_id)
+        return noted is not None and time.monotonic() - noted < self._every
+
     async def note(self, principal: Principal) -> bool:
         """Note that a token was used.
 
@@ -52,10 +57,9 @@ class Usage:
             False if this would have been the first use but the token has ended meanwhile, otherwise True.
         """
         now = time.monotonic()
-        noted = self._noted.get(principal.token_id)
-        if noted is not None and now - noted < self._every:
+        if self.is_noted(principal):
             return True
-        if noted is None and not principal.used:
+        if principal.token_id not in self._noted and not principal.used:
             async with self._database.shared() as connection:
                 if not await tokens.use_first(connection, principal.token_id):
                     return False

@@ -10,13 +10,12 @@ import asyncio
 import os
 import time
 from collections.abc import Iterable
+from functools import cache
 from typing import Final, cast
 
 import asyncpg
 from litestar import Response, get
-from litestar.enums import ScopeType
-from litestar.middleware import ASGIMiddleware
-from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+from litestar.types import HTTPScope, Scope
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     REGISTRY,
@@ -31,6 +30,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from api.gate.caller import ApiRequest
+from api.gate.clock import begun
 from api.gate.rules import public
 from db.control import standing
 from db.control.standing import Standing
@@ -49,33 +49,29 @@ SECONDS: Final = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
 
-_BEGUN: Final = "tenantry_begun"
 _FRESH: Final = 1.0
 """Seconds for which PostgreSQL's figures are kept, so that scrapes read them at most once per second."""
 
 
-class Stopwatch(ASGIMiddleware):
-    """Middleware that notes when a request began. It must be the outermost."""
-
-    scopes = (ScopeType.HTTP,)
-
-    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        scope["state"][_BEGUN] = (time.perf_counter(), cast("HTTPScope", scope)["method"])
-        await next_app(scope, receive, send)
-
-
-async def count(message: Message, scope: Scope) -> None:
-    """Count an answer. A ``before_send`` hook, so that refusals and unknown addresses are counted too."""
-    if message["type"] != "http.response.start":
+def count(status: int, scope: Scope) -> None:
+    """Count an answer: refusals and unknown addresses too."""
+    started = begun(scope)
+    if started is None:
+        _answered("", "none", status).inc()  # one series for all unknown addresses
         return
-    begun: tuple[float, str] | None = scope["state"].get(_BEGUN)
-    if begun is None:
-        REQUESTS.labels("", "none", message["status"]).inc()  # one series for all unknown addresses
-        return
-    started, method = begun
-    route = scope["path_template"] or "/"
-    REQUESTS.labels(method, route, message["status"]).inc()
-    SECONDS.labels(method, route).observe(time.perf_counter() - started)
+    method, route = cast("HTTPScope", scope)["method"], scope["path_template"] or "/"
+    _answered(method, route, status).inc()
+    _took(method, route).observe(time.perf_counter() - started)
+
+
+@cache
+def _answered(method: str, route: str, status: int) -> Counter:
+    return REQUESTS.labels(method, route, status)
+
+
+@cache
+def _took(method: str, route: str) -> Histogram:
+    return SECONDS.labels(method, route)
 
 
 class Figures(Collector):
@@ -159,11 +155,11 @@ async def metrics(request: ApiRequest) -> Response[bytes]:
     """Return figures on requests, the backlog, parked messages, tenants and provisioners."""
     figures: Figures = request.app.state.figures
     await figures.refresh()
-    text = generate_latest(_requests()) + generate_latest(_alone(figures))
+    text = generate_latest(_counter()) + generate_latest(_alone(figures))
     return Response(text, headers={"content-type": CONTENT_TYPE_LATEST})
 
 
-def _requests() -> CollectorRegistry:
+def _counter() -> CollectorRegistry:
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         return REGISTRY
     registry = CollectorRegistry()

@@ -144,11 +144,16 @@ async def drop_unused(connection: Connection) -> int:
     dropped = 0
     for row in await connection.fetch(_UNUSED):
         with suppress(asyncpg.DependentObjectsStillExistError):
-            async with connection.transaction():
-                if await connection.fetchrow(_LOCK_UNUSED, row["id"]):
-                    await roles.drop_role(connection, schema_name(row["schema_name"]))
-                    dropped += 1
+            dropped += await contention.retried(partial(_drop_if_unused, connection, row))
     return dropped
+
+
+async def _drop_if_unused(connection: Connection, row: asyncpg.Record) -> bool:
+    async with connection.transaction():
+        if not await connection.fetchrow(_LOCK_UNUSED, row["id"]):
+            return False
+        await roles.drop_role(connection, schema_name(row["schema_name"]))
+        return True
 
 
 _REACHING: Final = """

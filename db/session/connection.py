@@ -1,6 +1,6 @@
 """The type of a connection, search paths, and the settings of a provisioner's connections."""
 
-from typing import Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
@@ -9,6 +9,17 @@ from db.names import quoted
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 """A connection of asyncpg, or a pool's proxy for one."""
+
+
+class Looks(Protocol):
+    """What runs single statements that change nothing: a connection, or `Database.looks`."""
+
+    async def fetchrow(self, query: str, /, *args: Any) -> Any:
+        """Run a statement and return its first row, or None if it returns no rows."""
+
+    async def fetchval(self, query: str, /, *args: Any) -> Any:
+        """Run a statement and return the first value of its first row, or None if it returns no rows."""
+
 
 EXTENSIONS: Final = "extensions"
 """The schema of PostgreSQL's extensions, and the logins' whole search path: what is no extension's is qualified."""

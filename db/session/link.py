@@ -6,6 +6,7 @@ in one message. Such a message is one round trip, and one transaction where it h
 
 import asyncio
 import time
+from functools import lru_cache
 from typing import Any, Final, Literal, TypeAlias
 
 import asyncpg
@@ -33,6 +34,7 @@ SELECT NOT pg_catalog.has_function_privilege('public', 'pg_catalog.set_config(te
 _MEMORY: Final = "SELECT sum(total_bytes)::bigint FROM pg_catalog.pg_get_backend_memory_contexts()"
 
 
+@lru_cache(maxsize=65536)
 def role(schema: SchemaName) -> bytes:
     """Return the messages that set a tenant's role for the transaction, as `preamble` does.
 
@@ -178,9 +180,11 @@ class Link:
     def terminate(self) -> None:
         """Close the connection at once."""
         self.take_back()
+        self._statements.clear()
         self.connection.terminate()
 
     async def close(self) -> None:
         """Close the connection."""
         self.take_back()
+        self._statements.clear()
         await self.connection.close()

@@ -4,8 +4,9 @@ Payloads are empty, because any session can listen (PostgreSQL manual, NOTIFY), 
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 import asyncpg
@@ -17,12 +18,15 @@ from db.session import address
 log = structlog.get_logger(__name__)
 
 REGISTRY: Final = "tenantry_registry"
-"""Channel: tenants, hosts or tokens have changed."""
+"""Channel: an active tenant, a host or a token has changed, so that what is remembered of it may be wrong."""
+
+PROGRESS: Final = "tenantry_progress"
+"""Channel: a tenant is new or has changed."""
 
 LEDGER: Final = "tenantry_ledger"
 """Channel: messages are new or pending again, or a switch was changed."""
 
-_LISTENS: Final = "SELECT $1 IN (SELECT pg_catalog.pg_listening_channels())"
+_LISTENS: Final = "SELECT $1::text[] <@ ARRAY(SELECT pg_catalog.pg_listening_channels())"
 
 _TIMEOUT: Final = 5.0
 """Most seconds to connect, or to wait for one answer."""
@@ -31,18 +35,16 @@ _RECONNECT: Final = 0.5
 
 
 class Listener:
-    """Calls a function on each notification, and whenever one may have been missed.
+    """Calls functions on notifications, and whenever one may have been missed.
 
     Args:
         url: the login's address.
-        name: the channel: `REGISTRY` or `LEDGER`.
-        heard: called on each notification, and each time a connection begins or ends.
+        heard: what is called on each notification, by channel; all of them each time a connection begins or ends.
         probe: seconds between checks that the connection still answers.
     """
 
-    def __init__(self, url: str, name: str, heard: Callable[[], None], *, probe: float) -> None:
+    def __init__(self, url: str, heard: Mapping[str, Callable[[], None]], *, probe: float) -> None:
         self._url = url
-        self._name = name
         self._heard = heard
         self._probe = probe
         self.listening = False
@@ -61,8 +63,8 @@ class Listener:
                 TenantryError,
             ) as error:
                 told = str(error) if isinstance(error, TenantryError) else repr(error)
-                log.warning("not listening", name=self._name, error=told)
-            self._heard()
+                log.warning("not listening", channels=[*self._heard], error=told)
+            self._call_all()
             await asyncio.sleep(_RECONNECT)
 
     async def _listen(self) -> None:
@@ -70,13 +72,14 @@ class Listener:
         try:
             gone = asyncio.Event()
             connection.add_termination_listener(lambda *_: gone.set())
-            await connection.add_listener(self._name, lambda *_: self._heard())
-            self._heard()
+            for channel, heard in self._heard.items():
+                await connection.add_listener(channel, partial(_call, heard))
+            self._call_all()
             self.listening = True
             while not gone.is_set():
                 # A half-open connection reports no error until something is sent. And a pooler whose mode was
                 # changed may have put the connection through to a session that does not listen.
-                listens = await connection.fetchval(_LISTENS, self._name, timeout=_TIMEOUT)
+                listens = await connection.fetchval(_LISTENS, [*self._heard], timeout=_TIMEOUT)
                 if not listens:
                     raise ConnectionError("the session does not listen")
                 with suppress(TimeoutError):
@@ -85,3 +88,11 @@ class Listener:
         finally:
             self.listening = False
             connection.terminate()
+
+    def _call_all(self) -> None:
+        for heard in self._heard.values():
+            heard()
+
+
+def _call(heard: Callable[[], None], *_: object) -> None:
+    heard()

@@ -1,13 +1,13 @@
 """The API's pool of connections, handed out fairly among tenants.
 
-A tenant gets the connection that served it last, if that is free, since its statements are prepared there and its
-catalog entries cached. Where none is free, tenants take turns, however many requests each of them waits with; and
-no tenant can hold all connections.
+A tenant has a home: the connection that served it first, where its statements are prepared and its catalog entries
+cached. It gets another one if that is not free. Where none is free, tenants take turns, however many requests each of
+them waits with; and no tenant can hold all connections.
 """
 
 import asyncio
 import time
-from collections import Counter, OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ import asyncpg
 import structlog
 
 from db.session.link import Link
+from db.session.turns import Turns
 
 log = structlog.get_logger(__name__)
 
@@ -26,6 +27,8 @@ _MOST_RUNS: Final = 200_000
 """Statements after which a connection is replaced whose memory cannot be looked at."""
 _HOMES: Final = 50_000
 """Tenants whose connection is remembered."""
+_GONE: Final = -1
+"""The epoch of a connection that was dropped."""
 _PATIENCE: Final = 2.0
 """Seconds that closing a connection, or resetting it, may take."""
 
@@ -37,10 +40,15 @@ class Pool:
         open_link: opens a connection.
         size: most connections.
         memory: bytes that a connection's server process may take before it is replaced.
+        patience: seconds to wait for a connection.
     """
 
-    def __init__(self, open_link: Callable[[], Awaitable[Link]], *, size: int, memory: int) -> None:
+    def __init__(
+        self, open_link: Callable[[], Awaitable[Link]], *, size: int, memory: int, patience: float
+    ) -> None:
         self._open_link = open_link
+        self._patience = patience
+        self._turns = Turns(patience)
         self._size = size
         self._memory = memory
         self._share = max(size - max(size // 5, 1), 1)
@@ -51,9 +59,8 @@ class Pool:
         """How often all connections were told to go."""
         self._free: OrderedDict[Link, None] = OrderedDict()
         self._busy: set[Link] = set()
-        self._held: Counter[str] = Counter()
+        self._held: dict[str, int] = {}
         self._homes: dict[str, Link] = {}
-        self._waiting: OrderedDict[str, deque[_Turn]] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
         self._given_back = asyncio.Event()
 
@@ -63,11 +70,11 @@ class Pool:
         Args:
             whose: the tenant's schema, or another name that takes turns with tenants.
         """
-        if self._held[whose] >= self._share:
+        if not self._may(whose):
             return None
         link = self._pick(whose)
         if link is not None:
-            self._held[whose] += 1
+            self._hold(whose)
         return link
 
     async def take(self, whose: str) -> Link:
@@ -77,15 +84,16 @@ class Pool:
             whose: the tenant's schema, or another name that takes turns with tenants.
 
         Raises:
+            TimeoutError: there was none in time.
             Exception: a connection could not be opened.
         """
         link = self.take_free(whose)
         if link is None:
-            if self._count < self._size and self._held[whose] < self._share:
+            if self._count < self._size and self._may(whose):
                 self._count += 1
-                self._held[whose] += 1
+                self._hold(whose)
             else:
-                link = await self._turn(whose)
+                link = await self._turns.wait(whose, self._give_back)
         return link or await self._opened(whose)
 
     def give(self, link: Link, whose: str) -> None:
@@ -123,10 +131,11 @@ class Pool:
             link.terminate()
 
     def _pick(self, whose: str) -> Link | None:
-        """Take a connection out of those that are free: the tenant's last, or the one that was free longest."""
+        """Take a connection out of those that are free: the tenant's home, or the one that was free longest."""
         home = self._homes.get(whose)
         while self._free:
-            link = home if home is not None and home in self._free else next(iter(self._free))
+            link = home if home in self._free else next(iter(self._free))
+            assert link is not None
             del self._free[link]
             if link.is_sound:
                 self._use(link, whose)
@@ -136,37 +145,17 @@ class Pool:
 
     def _use(self, link: Link, whose: str) -> None:
         self._busy.add(link)
-        if len(self._homes) >= _HOMES:
-            self._homes.clear()
-        self._homes[whose] = link
-
-    async def _turn(self, whose: str) -> Link | None:
-        """Wait for a connection, or for room for a new one, which is then counted."""
-        turn: _Turn = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(whose, deque()).append(turn)
-        try:
-            return await turn
-        except BaseException:
-            if turn.cancelled() or not turn.done():
-                self._leave(whose, turn)
-            elif (link := turn.result()) is not None:
-                self.give(link, whose)
-            else:
-                self._give_up_room(whose)
-            raise
-
-    def _leave(self, whose: str, turn: "_Turn") -> None:
-        turns = self._waiting.get(whose)
-        if turns is None or turn not in turns:
-            return
-        turns.remove(turn)
-        if not turns:
-            del self._waiting[whose]
+        home = self._homes.get(whose)
+        if home is None or home.epoch == _GONE:
+            if len(self._homes) >= _HOMES:
+                self._homes.clear()
+            self._homes[whose] = link
 
     async def _opened(self, whose: str) -> Link:
         epoch = self._epoch
         try:
-            link = await self._open_link()
+            async with asyncio.timeout(self._patience):
+                link = await self._open_link()
         except BaseException:
             self._give_up_room(whose)
             raise
@@ -174,38 +163,43 @@ class Pool:
         self._use(link, whose)
         return link
 
+    def _give_back(self, link: Link | None, whose: str) -> None:
+        """Give back what was given to somebody who does not need it any more."""
+        if link is not None:
+            self.give(link, whose)
+        else:
+            self._give_up_room(whose)
+
     def _give_up_room(self, whose: str) -> None:
         self._count -= 1
         self._release(whose)
         self._hand_out()
 
+    def _hold(self, whose: str) -> None:
+        self._held[whose] = self._held.get(whose, 0) + 1
+
     def _release(self, whose: str) -> None:
-        self._held[whose] -= 1
-        if not self._held[whose]:
-            del self._held[whose]
+        held = self._held.pop(whose)
+        if held > 1:
+            self._held[whose] = held - 1
 
     def _hand_out(self) -> None:
         """Give what is free, or room for a new connection, to those whose turn it is."""
-        while (self._free or self._count < self._size) and (found := self._next()):
+        while self._free or self._count < self._size:
+            found = self._turns.next(may=self._may, first=self._is_at_home)
+            if found is None:
+                return
             whose, turn = found
             link = self._pick(whose)
             self._count += link is None
-            self._held[whose] += 1
+            self._hold(whose)
             turn.set_result(link)
 
-    def _next(self) -> "tuple[str, _Turn] | None":
-        """Return whose turn it is; a tenant that goes on waiting is the last one then."""
-        while True:
-            whose = next((each for each in self._waiting if self._held[each] < self._share), None)
-            if whose is None:
-                return None
-            turns = self._waiting[whose]
-            turn = turns.popleft()
-            self._waiting.move_to_end(whose)
-            if not turns:
-                del self._waiting[whose]
-            if not turn.done():
-                return whose, turn
+    def _may(self, whose: str) -> bool:
+        return self._held.get(whose, 0) < self._share
+
+    def _is_at_home(self, whose: str) -> bool:
+        return self._homes.get(whose) in self._free
 
     def _put(self, link: Link) -> None:
         """Put a connection among those that are free, and close those that nobody has needed for long."""
@@ -217,6 +211,7 @@ class Pool:
 
     def _drop(self, link: Link) -> None:
         self._count -= 1
+        link.epoch = _GONE
         if link.is_sound:
             self._start(_closed(link))
         else:
@@ -260,6 +255,3 @@ async def _closed(link: Link) -> None:
             await link.close()
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
         link.terminate()
-
-
-_Turn = asyncio.Future[Link | None]

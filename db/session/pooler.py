@@ -91,17 +91,26 @@ async def check(connection: Plain, url: str) -> bool:
         return False
     for left in reversed(range(_ROUNDS)):
         try:
-            await _examine(connection, own, url)
+            if await _examine(connection, own, url):
+                break
         except TimeoutError:
             if not left or connection.is_closed():
                 raise
+        if left:
             await asyncio.sleep(random.uniform(0, _PATIENCE))  # noqa: S311 - no secret; others may be at it too
-        else:
-            break
     return True
 
 
-async def _examine(connection: Plain, own: int, url: str) -> None:
+async def _examine(connection: Plain, own: int, url: str) -> bool:
+    """Hold other transactions open, and ask whether ``own`` answers still.
+
+    Returns:
+        False if no server connection was free for one of them. If that stays so, this one has its own.
+
+    Raises:
+        PooledError: another one answers.
+        TimeoutError: there was no answer in time.
+    """
     async with AsyncExitStack() as held:
         for _ in range(_OTHERS):
             try:
@@ -112,7 +121,7 @@ async def _examine(connection: Plain, own: int, url: str) -> None:
                 ) and "no more connections" not in str(error):
                     raise
                 log.warning("it could not be examined what the pooler does", error=str(error))
-                return
+                return True
             held.callback(other.terminate)
             beginning = asyncio.create_task(_begin(other, held))
             held.push_async_callback(_ended, beginning)
@@ -122,11 +131,12 @@ async def _examine(connection: Plain, own: int, url: str) -> None:
                     await _ask(connection, own, held)
                     await asyncio.wait([beginning], timeout=_AT_ONCE)
             if not beginning.done():
-                return  # no server connection is free, and this one has its own
+                return False
             if await beginning == own:
                 raise PooledError
             for _ in range(_ASKED):
                 await _ask(connection, own, held)
+    return True
 
 
 async def _beside(connection: Plain, url: str) -> Plain:

@@ -11,7 +11,7 @@ import structlog
 
 from db.names import SchemaName, schema_name
 from db.session.address import AddressError
-from db.session.connection import Connection
+from db.session.connection import Connection, Looks
 from db.session.failures import GONE, UnavailableError
 from db.session.link import How, Link, role
 from db.session.pool import Pool
@@ -31,12 +31,10 @@ class Database:
 
     Args:
         pool: the pool, as `connect` makes it.
-        acquire_timeout: seconds to wait for a connection.
     """
 
-    def __init__(self, pool: Pool, *, acquire_timeout: float) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._acquire_timeout = acquire_timeout
         self.refused: PooledError | None = None
         """Why no connection is given out, if none is."""
 
@@ -53,8 +51,8 @@ class Database:
             memory: bytes that a connection's server process may take before it is replaced.
             pipeline: whether a tenant's role and its statement may go in one message.
         """
-        pool = Pool(partial(Link.open, url, pipeline=pipeline), size=size, memory=memory)
-        return cls(pool, acquire_timeout=acquire_timeout)
+        opened = partial(Link.open, url, pipeline=pipeline)
+        return cls(Pool(opened, size=size, memory=memory, patience=acquire_timeout))
 
     async def close(self) -> None:
         """Close the connections, and terminate them if that takes more than 5 seconds."""
@@ -86,7 +84,14 @@ class Database:
         Args:
             schema: the tenant's schema.
         """
-        return _TenantReads(self, schema_name(schema))
+        return _TenantReads(self, schema)
+
+    def looks(self) -> Looks:
+        """Return what runs statements with the login's own role, each in a transaction of its own.
+
+        Statements raise what `shared` does.
+        """
+        return _LoginReads(self)
 
     @asynccontextmanager
     async def tenant(self, schema: SchemaName) -> AsyncIterator[TenantTransaction]:
@@ -102,7 +107,7 @@ class Database:
             LostError: a statement failed and its error was swallowed.
             PooledError: a pooler gives each transaction another server connection.
         """
-        async with self._link(schema_name(schema)) as link:
+        async with self.link(schema_name(schema)) as link:
             transaction = TenantTransaction(link, schema)
             try:
                 yield transaction
@@ -118,12 +123,21 @@ class Database:
             UnavailableError: no connection was available in time, or the connection was lost.
             PooledError: a pooler gives each transaction another server connection.
         """
-        async with self._link(_LOGIN) as link, link.lend().transaction():
+        async with self.link(_LOGIN) as link, link.lend().transaction():
             await check_backend(link)
             yield link.lend()
 
     @asynccontextmanager
-    async def _link(self, whose: str) -> AsyncIterator[Link]:
+    async def link(self, whose: str) -> AsyncIterator[Link]:
+        """Take a connection for a while. What is not committed at the end is rolled back.
+
+        Args:
+            whose: the tenant's schema, or another name that takes turns with tenants.
+
+        Raises:
+            UnavailableError: none was available in time, or it was lost.
+            PooledError: a pooler gives each transaction another server connection.
+        """
         link = await self.take(whose)
         try:
             yield link
@@ -154,8 +168,7 @@ class Database:
         if link is not None:
             return link
         try:
-            async with asyncio.timeout(self._acquire_timeout):
-                return await self._pool.take(whose)
+            return await self._pool.take(whose)
         except _NO_CONNECTION as error:
             raise UnavailableError(str(error) or type(error).__name__) from error
 
@@ -174,6 +187,28 @@ class Database:
         elif isinstance(error, GONE) and not isinstance(error, asyncpg.QueryCanceledError):
             return UnavailableError(str(error))
         return None
+
+
+class _LoginReads:
+    """Runs each statement in a transaction of its own, on whichever connection is free."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def fetchrow(self, query: str, /, *args: Any) -> Any:
+        async with self._database.link(_LOGIN) as link:
+            if link.backend is not None:  # a pooler is between
+                async with link.lend().transaction():
+                    await check_backend(link)
+                    return await link.lend().fetchrow(query, *args)
+            try:
+                return await link.run("fetchrow", query, [*args])
+            except asyncpg.InvalidCachedStatementError:  # a migration has changed its result
+                return await link.run("fetchrow", query, [*args])
+
+    async def fetchval(self, query: str, /, *args: Any) -> Any:
+        row = await self.fetchrow(query, *args)
+        return None if row is None else row[0]
 
 
 class _TenantReads(Reads):

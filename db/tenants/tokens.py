@@ -7,7 +7,6 @@ add nothing to 256 random bits.
 
 import base64
 import hashlib
-import hmac
 import re
 import secrets
 import zlib
@@ -25,6 +24,8 @@ TokenKind = Literal["tenant", "user", "operator"]
 PREFIXES: Final[dict[TokenKind, str]] = {"tenant": "tnt", "user": "usr", "operator": "opr"}
 _KINDS: Final[dict[str, TokenKind]] = {prefix: kind for kind, prefix in PREFIXES.items()}
 _SHAPE: Final = re.compile(r"\A(tnt|usr|opr)_([a-z2-7]{16})_([a-z2-7]{52})([a-z2-7]{7})\Z")
+_DIGITS: Final = str.maketrans("abcdefghijklmnopqrstuvwxyz234567", "0123456789abcdefghijklmnopqrstuv")
+"""Python's digits of base 32, by those of RFC 4648."""
 
 
 class Token(msgspec.Struct, frozen=True):
@@ -69,6 +70,11 @@ def _checksum(text: str) -> str:
     return _base32(zlib.crc32(text.encode()).to_bytes(4, "big"))
 
 
+def _is_checked(text: str, checksum: str) -> bool:
+    """Return whether a checksum is that of a text; as `_checksum`, without its cost."""
+    return int(checksum.translate(_DIGITS), 32) == zlib.crc32(text.encode()) << 3  # 32 bits in 7 digits of 5
+
+
 def mint(kind: TokenKind) -> Token:
     """Make a new token. `store` makes it valid."""
     key_id = _base32(secrets.token_bytes(10))
@@ -79,7 +85,7 @@ def mint(kind: TokenKind) -> Token:
 def parse(text: str) -> Token | None:
     """Return the token in ``text``, or None if its shape or checksum is wrong."""
     match = _SHAPE.match(text)
-    if not match or not hmac.compare_digest(_checksum(text[:-7]), match[4]):
+    if not match or not _is_checked(text[:-7], match[4]):
         return None
     return Token(_KINDS[match[1]], match[2], text)
 
@@ -108,35 +114,6 @@ async def store(
         user_id,
         list(scopes),
         expires_at,
-    )
-
-
-_NO_HASH: Final = bytes(32)
-
-
-async def verify(connection: Connection, token: Token) -> Principal | None:
-    """Return the principal of a token, or None if the token is unknown, wrong, expired or revoked."""
-    row = await connection.fetchrow(
-        """
-        SELECT kind, token_hash, tenant_id, user_id, scopes, nullif(expires_at, 'infinity') AS expires_at,
-            last_used_at IS NOT NULL AS used
-        FROM shared.access_tokens
-        WHERE id = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
-        """,
-        token.id,
-    )
-    # Without a row, compare with a dummy, so that both cases take the same time.
-    matches = hmac.compare_digest(row["token_hash"] if row else _NO_HASH, token.hash)
-    if row is None or not matches or row["kind"] != token.kind:
-        return None
-    return Principal(
-        token_id=token.id,
-        kind=token.kind,
-        tenant_id=row["tenant_id"],
-        user_id=row["user_id"],
-        scopes=frozenset(row["scopes"]),
-        expires_at=row["expires_at"],
-        used=row["used"],
     )
 
 

@@ -61,7 +61,7 @@ class Relay:
         self._drain: Drain | None = None
         self._stopping = False
         self._draining = asyncio.Lock()
-        self._listener = Listener(url, listening.LEDGER, self._wake.set, probe=_PROBE_EVERY)
+        self._listener = Listener(url, {listening.LEDGER: self._wake.set}, probe=_PROBE_EVERY)
 
     async def run(self) -> None:
         """Publish until cancelled."""

@@ -36,7 +36,7 @@ async def measure(servers: Servers, plan: Plan, home: Path) -> list[Figure]:
     owner = await asyncpg.connect(servers.config.require("owner_database_url"))
     listener = await asyncpg.connect(servers.config.require("owner_database_url"))
     changed = asyncio.Event()
-    await listener.add_listener(listening.REGISTRY, lambda *_: changed.set())
+    await listener.add_listener(listening.PROGRESS, lambda *_: changed.set())
     try:
         for number in range(plan.rounds):
             alone: list[float] = []

@@ -1,5 +1,7 @@
 """A long run under load, among random deliveries, while processes are killed at random: ``make soak``.
 
+After that, requests that are cancelled at random.
+
 The whole stack as it is run in earnest; every sign-up is a client's own, who asks again until it has an
 answer. At the end nobody is missing and nothing was done twice, or the exit code is 1.
 """
@@ -27,6 +29,7 @@ from db.local.servers.rabbitmq import RabbitNode
 from db.settings import Settings
 from provisioner import topology
 from tests import invariants
+from tests.benchmarks import cancellations
 from tests.benchmarks.servers import say, servers
 from tests.benchmarks.strangers import Strangers
 from tests.invariants import Healed
@@ -254,6 +257,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--signups", type=int, default=500)
     parser.add_argument("--seconds", type=float, default=240.0)
     parser.add_argument("--deliveries", type=int, default=100_000, help="random ones among them")
+    parser.add_argument(
+        "--cancelled", type=int, default=100_000, help="requests cancelled at random after them"
+    )
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))
     options = parser.parse_args(arguments)
     say(
@@ -262,7 +268,12 @@ def main(arguments: list[str] | None = None) -> int:
     )
     home = Path(tempfile.mkdtemp(prefix="soak-"))
     plan = Plan(options.signups, options.seconds, options.seed, deliveries=options.deliveries)
-    report = asyncio.run(soak(plan, home, say))
+    for part in ("faults", "cancelled"):
+        (home / part).mkdir()
+    report = asyncio.run(soak(plan, home / "faults", say))
+    report.wrong += asyncio.run(
+        cancellations.run(home / "cancelled", seed=options.seed, count=options.cancelled, say=say)
+    )
     say(
         f"{report.signed_up} sign-ups ({report.repeats} asked again), killed {dict(report.kills)},"
         f" {report.heard} events heard, {report.strange} random deliveries, {report.looks} looks at what is in"

@@ -22,6 +22,7 @@ DRIVER = frozenset(
 
 BUILDS = {
     "db/session/transaction.py": "the preamble, from a schema name checked against its pattern; savepoints, numbered",
+    "db/session/tenancy.py": "text that others of this package hand on",
     "db/session/link.py": "text that a statement was compiled to",
     "db/server/extensions.py": "the schema of extensions, a constant; extensions and roles of the catalog, quoted",
     "db/server/hardening.py": "revokes, from the catalog's own signatures, quoted",
