@@ -9,7 +9,7 @@ from typing import Final
 
 from litestar import Litestar
 from litestar.datastructures import State
-from litestar.types import ControllerRouterHandler, Message, Scope
+from litestar.types import ControllerRouterHandler
 from litestar_granian import GranianPlugin
 
 from api.cc.audit import AuditController
@@ -20,8 +20,7 @@ from api.cc.provisioner import ProvisionerController
 from api.cc.replays import ReplayController
 from api.cc.tenants import FleetController
 from api.domain import CONTROLLERS
-from api.gate import request_ids
-from api.gate.clock import Clock
+from api.gate.deadline import Deadline
 from api.gate.directory import Directory
 from api.gate.gate import Gate
 from api.gate.limits import Limits
@@ -34,7 +33,7 @@ from api.tenant.permissions import PermissionController
 from api.tenant.roles import RoleController
 from api.tenant.signup import TenantController
 from api.tenant.users import UserController
-from api.web import bodies, documents, metrics, problems, responses
+from api.web import answers, bodies, documents, metrics, problems, responses
 from api.web.asyncapi import asyncapi
 from api.web.health import HealthController
 from db import garbage, logs, settings
@@ -85,14 +84,13 @@ def create_app(config: Settings | None = None) -> Litestar:
     logs.configure(config.log_format, config.log_level)
     tenant_lineage = lineage("tenant", config.alembic_config)
     limits = Limits(config)
-    return documents.DocumentedApp(
+    app = documents.DocumentedApp(
         route_handlers=[*HOUSE, *CONTROLLERS, *CONTROL_CENTER, *ABOUT_ITSELF],
         middleware=[
-            Clock(config.request_deadline),
+            Deadline(config.request_deadline),
             Gate(tenant_lineage, config.signup, limits),
         ],
         exception_handlers={Exception: problems.handle},
-        before_send=[_note],
         request_class=bodies.BodyRequest,
         response_class=responses.JSONResponse,
         lifespan=[partial(_resources, config), *([_frozen] if own else [])],
@@ -110,13 +108,8 @@ def create_app(config: Settings | None = None) -> Litestar:
         debug=False,
         logging_config=None,
     )
-
-
-async def _note(message: Message, scope: Scope) -> None:
-    """Note an answer as it begins, whoever gives it: a route, the gate, or Litestar itself."""
-    if message["type"] == "http.response.start":
-        request_ids.stamp(message, scope)
-        metrics.count(message["status"], scope)
+    app.asgi_handler = answers.noted(app.asgi_handler)
+    return app
 
 
 @asynccontextmanager

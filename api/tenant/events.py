@@ -12,7 +12,7 @@ from litestar.response import ServerSentEvent
 from litestar.response.sse import ServerSentEventMessage
 
 from api.gate.caller import ApiRequest
-from api.gate.clock import STREAM
+from api.gate.deadline import STREAM
 from api.gate.directory import Directory
 from api.gate.rules import tenant_or_operator
 from api.tenant.signup import TenantOut, get_status

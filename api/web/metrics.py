@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Iterable
 from functools import cache
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import asyncpg
 from litestar import Response, get
@@ -30,7 +30,6 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from api.gate.caller import ApiRequest
-from api.gate.clock import begun
 from api.gate.rules import public
 from db.control import standing
 from db.control.standing import Standing
@@ -53,15 +52,20 @@ _FRESH: Final = 1.0
 """Seconds for which PostgreSQL's figures are kept, so that scrapes read them at most once per second."""
 
 
-def count(status: int, scope: Scope) -> None:
-    """Count an answer: refusals and unknown addresses too."""
-    started = begun(scope)
-    if started is None:
+def count(status: int, scope: Scope, *, seconds: float) -> None:
+    """Count an answer: refusals and unknown addresses too.
+
+    Args:
+        status: the answer's.
+        scope: the request's.
+        seconds: how long it took until the answer began.
+    """
+    if "route_handler" not in cast("dict[str, Any]", scope):
         _answered("", "none", status).inc()  # one series for all unknown addresses
         return
     method, route = cast("HTTPScope", scope)["method"], scope["path_template"] or "/"
     _answered(method, route, status).inc()
-    _took(method, route).observe(time.perf_counter() - started)
+    _took(method, route).observe(seconds)
 
 
 @cache

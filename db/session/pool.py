@@ -1,8 +1,8 @@
 """The API's pool of connections, handed out fairly among tenants.
 
-A tenant has a home: the connection that served it first, where its statements are prepared and its catalog entries
-cached. It gets another one if that is not free. Where none is free, tenants take turns, however many requests each of
-them waits with; and no tenant can hold all connections.
+A tenant gets a connection that knows it, where its statements are prepared and its catalog entries cached. If those
+are busy it waits for them for a moment, and then gets another one, which knows it from then on. Where none is free,
+tenants take turns, however many requests each of them waits with; and no tenant can hold all connections.
 """
 
 import asyncio
@@ -48,7 +48,7 @@ class Pool:
     ) -> None:
         self._open_link = open_link
         self._patience = patience
-        self._turns = Turns(patience)
+        self._turns = Turns(patience, self._hand_out)
         self._size = size
         self._memory = memory
         self._share = max(size - max(size // 5, 1), 1)
@@ -60,17 +60,18 @@ class Pool:
         self._free: OrderedDict[Link, None] = OrderedDict()
         self._busy: set[Link] = set()
         self._held: dict[str, int] = {}
-        self._homes: dict[str, Link] = {}
+        self._homes: dict[str, tuple[Link, ...]] = {}
+        """The connections that know a tenant."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._given_back = asyncio.Event()
 
     def take_free(self, whose: str) -> Link | None:
-        """Take a connection that is free; None if there is none, or none that is not for others.
+        """Take a connection that is free, and knows the tenant if others do; None if there is none.
 
         Args:
             whose: the tenant's schema, or another name that takes turns with tenants.
         """
-        if not self._may(whose):
+        if not self._may(whose) or (whose in self._homes and not self._is_home_free(whose)):
             return None
         link = self._pick(whose)
         if link is not None:
@@ -89,11 +90,12 @@ class Pool:
         """
         link = self.take_free(whose)
         if link is None:
-            if self._count < self._size and self._may(whose):
+            has_home = whose in self._homes
+            if self._count < self._size and self._may(whose) and not has_home:
                 self._count += 1
                 self._hold(whose)
             else:
-                link = await self._turns.wait(whose, self._give_back)
+                link = await self._turns.wait(whose, self._give_back, for_home=has_home)
         return link or await self._opened(whose)
 
     def give(self, link: Link, whose: str) -> None:
@@ -131,11 +133,10 @@ class Pool:
             link.terminate()
 
     def _pick(self, whose: str) -> Link | None:
-        """Take a connection out of those that are free: the tenant's home, or the one that was free longest."""
-        home = self._homes.get(whose)
+        """Take a connection out of those that are free: one that knows the tenant, or the one free for longest."""
         while self._free:
-            link = home if home in self._free else next(iter(self._free))
-            assert link is not None
+            known = self._homes.get(whose, ())
+            link = next((each for each in known if each in self._free), None) or next(iter(self._free))
             del self._free[link]
             if link.is_sound:
                 self._use(link, whose)
@@ -145,11 +146,14 @@ class Pool:
 
     def _use(self, link: Link, whose: str) -> None:
         self._busy.add(link)
-        home = self._homes.get(whose)
-        if home is None or home.epoch == _GONE:
+        known = self._homes.get(whose, ())
+        if link not in known:
             if len(self._homes) >= _HOMES:
                 self._homes.clear()
-            self._homes[whose] = link
+            self._homes[whose] = (*(each for each in known if each.epoch != _GONE), link)
+
+    def _is_home_free(self, whose: str) -> bool:
+        return any(link in self._free for link in self._homes.get(whose, ()))
 
     async def _opened(self, whose: str) -> Link:
         epoch = self._epoch
@@ -186,7 +190,7 @@ class Pool:
     def _hand_out(self) -> None:
         """Give what is free, or room for a new connection, to those whose turn it is."""
         while self._free or self._count < self._size:
-            found = self._turns.next(may=self._may, first=self._is_at_home)
+            found = self._turns.next(may=self._may, is_home_free=self._is_home_free)
             if found is None:
                 return
             whose, turn = found
@@ -197,9 +201,6 @@ class Pool:
 
     def _may(self, whose: str) -> bool:
         return self._held.get(whose, 0) < self._share
-
-    def _is_at_home(self, whose: str) -> bool:
-        return self._homes.get(whose) in self._free
 
     def _put(self, link: Link) -> None:
         """Put a connection among those that are free, and close those that nobody has needed for long."""

@@ -152,6 +152,16 @@ class Database:
         finally:
             self.give(link, whose)
 
+    def take_free(self, whose: str) -> Link | None:
+        """Take a connection that is free, to be given back by `give`; None if there is none.
+
+        Raises:
+            PooledError: a pooler gives each transaction another server connection.
+        """
+        if self.refused is not None:
+            raise PooledError from self.refused
+        return self._pool.take_free(whose)
+
     async def take(self, whose: str) -> Link:
         """Take a connection, to be given back by `give`.
 
@@ -162,9 +172,7 @@ class Database:
             UnavailableError: none was available in time.
             PooledError: a pooler gives each transaction another server connection.
         """
-        if self.refused is not None:
-            raise PooledError from self.refused
-        link = self._pool.take_free(whose)
+        link = self.take_free(whose)
         if link is not None:
             return link
         try:
@@ -222,7 +230,7 @@ class _TenantReads(Reads):
 
     async def run_text(self, how: How, text: str, arguments: list[Any]) -> Any:
         database, schema = self._database, self._schema
-        link = await database.take(schema)
+        link = database.take_free(schema) or await database.take(schema)
         try:
             if link.takes(text):
                 try:

@@ -1,11 +1,10 @@
-"""The clock: middleware that notes when a request began, and ends it after REQUEST_DEADLINE.
+"""The deadline: middleware that ends requests which run for longer than REQUEST_DEADLINE.
 
 PostgreSQL's statement timeout does not bound a request that runs many short statements. At the deadline the
 handler is cancelled and its transaction is rolled back, a tenant transaction by closing its connection.
 """
 
 import asyncio
-import time
 from typing import Final
 
 from litestar.types import ASGIApp, Receive, Scope, Send
@@ -16,16 +15,8 @@ from db.errors import ProblemError
 STREAM: Final = {"stream": True}
 """Options of a route that streams its answer: the deadline does not apply, the route has its own limit."""
 
-_BEGUN: Final = "tenantry_begun"
 
-
-def begun(scope: Scope) -> float | None:
-    """Return when the request began, in seconds of `time.perf_counter`; None if no route took it."""
-    found: float | None = scope["state"].get(_BEGUN)
-    return found
-
-
-class Clock:
+class Deadline:
     """Middleware that answers a ``deadline`` problem for a request that takes too long. It must be the outermost.
 
     Args:
@@ -36,11 +27,10 @@ class Clock:
         self._deadlines = Deadlines(seconds)
 
     def __call__(self, app: ASGIApp) -> ASGIApp:
-        """Return ``app`` with the clock before it."""
+        """Return ``app`` with the deadline before it."""
         deadlines = self._deadlines
 
-        async def clock(scope: Scope, receive: Receive, send: Send) -> None:
-            scope["state"][_BEGUN] = time.perf_counter()
+        async def limited(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["route_handler"].opt.get("stream"):
                 await app(scope, receive, send)
                 return
@@ -57,4 +47,4 @@ class Clock:
             finally:
                 deadlines.stop(deadline)
 
-        return clock
+        return limited
