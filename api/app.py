@@ -134,7 +134,7 @@ async def _resources(config: Settings, app: Litestar) -> AsyncIterator[None]:
     directory = Directory(database, url, ttl=config.cache_ttl)
     app.state.database = database
     app.state.directory = directory
-    app.state.figures = metrics.Figures(database, config)
+    app.state.figures = metrics.Figures(database, config, app.state.tenant_lineage)
     app.state.usage = usage = Usage(database)
     background = [asyncio.create_task(each.run()) for each in (directory, usage, watch)]
     try:

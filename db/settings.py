@@ -251,6 +251,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             description="Days that a deleted tenant can be restored; its schema is kept after that.",
         ),
     ] = 30
+    pool_schemas: Annotated[
+        int, Meta(ge=0, le=1000, description="Schemas that are built ahead of sign-ups; not on Citus.")
+    ] = 0
     retention_days: Annotated[
         int, Meta(ge=1, description="Days that handled and published messages are kept.")
     ] = 30
@@ -259,10 +262,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def provisioner_pool(self) -> int:
         """The size of a provisioner's connection pool.
 
-        The relay's four batches, upkeep and the replayer need one connection each. A command that is worked
+        The relay's four batches, upkeep, the replayer and the warmer need one connection each. A command that is worked
         on needs two: one to hold its lock, and one to record its result. At least two are worked on at once.
         """
-        return 6 + 2 * max(self.provision_concurrency, 2)
+        return 7 + 2 * max(self.provision_concurrency, 2)
 
     @property
     def connections(self) -> int:

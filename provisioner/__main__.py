@@ -3,9 +3,9 @@
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager, suppress
-from typing import Any, TypeVar, cast
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any
 
 import asyncpg
 import structlog
@@ -18,12 +18,12 @@ from db.migrations.online import Online
 from db.server import extensions, version
 from db.session import address
 from db.session.address import AddressError
-from db.session.connection import SESSION
 from db.session.failures import in_words
 from db.session.pooler import PooledError
 from db.settings import Settings, SettingsError
 from provisioner import metrics
 from provisioner.attempt import Policy
+from provisioner.connections import open_pool, waited
 from provisioner.delivery import Deliveries
 from provisioner.failures import AWAY
 from provisioner.handlers.handler import by_type
@@ -36,16 +36,14 @@ from provisioner.relay.relay import Relay
 from provisioner.replayer import Replayer
 from provisioner.transport import Transport
 from provisioner.upkeep import Upkeep
-
-T = TypeVar("T")
+from provisioner.warmer import Warmer
 
 log = structlog.get_logger("provisioner")
 
-_CONNECT_RETRY = 0.5
 _ABANDON = 5.0
 """Seconds that cancelled work has to give its attempts back."""
-_CLOSE = 5.0
-"""Seconds that closing the connections, or opening one to look, may take."""
+_LOOK = 5.0
+"""Seconds that opening a connection to look may take."""
 _WATCH = 10.0
 """Seconds between looks at what is between this process and PostgreSQL."""
 
@@ -80,11 +78,11 @@ async def run(config: Settings, stop: asyncio.Event) -> None:
         PooledError: a pooler gives each transaction another server connection.
     """
     owner_url = config.require("owner_database_url")
-    await _waited(lambda: bootstrap.migrate_shared(owner_url, config), stop)
+    await waited(lambda: bootstrap.migrate_shared(owner_url, config), stop)
     if stop.is_set():
         return
     carrier = transport(config)
-    async with _pool(owner_url, config.provisioner_pool, stop) as pool:
+    async with open_pool(owner_url, config.provisioner_pool, stop) as pool:
         if pool is None:
             return
         consumer = _consumer(pool, owner_url, config)
@@ -98,16 +96,7 @@ async def run(config: Settings, stop: asyncio.Event) -> None:
             in_flight=config.max_in_flight,
             bulk_in_flight=config.bulk_in_flight,
         )
-        upkeep = Upkeep(
-            pool,
-            carrier,
-            interval=config.heartbeat_interval,
-            silent_after=config.heartbeat_timeout,
-            republish_after=config.republish_after,
-            retention_days=config.retention_days,
-            watchdog=config.watchdog_timeout,
-            delivery_timeout=config.delivery_timeout,
-        )
+        upkeep = _upkeep(pool, carrier, config)
         await upkeep.take_over()
         log.info("started", delivery="RabbitMQ" if config.amqp_url else "in process")
         metrics.IN_HAND.set_function(lambda: carrier.in_hand)
@@ -117,6 +106,7 @@ async def run(config: Settings, stop: asyncio.Event) -> None:
                 carrier.run(consumer),
                 upkeep.run(),
                 Replayer(pool).run(),
+                Warmer(pool, lineage("tenant", config.alembic_config), size=config.pool_schemas).run(),
                 _watch(owner_url),
             )
             try:
@@ -145,11 +135,25 @@ async def _look(owner_url: str) -> None:
         PooledError: a pooler gives each transaction another server connection.
     """
     try:
-        (await address.connect(owner_url, timeout=_CLOSE)).terminate()
+        (await address.connect(owner_url, timeout=_LOOK)).terminate()
     except PooledError:
         raise
     except (*AWAY, asyncpg.PostgresError):
         pass
+
+
+def _upkeep(pool: asyncpg.Pool, carrier: Transport, config: Settings) -> Upkeep:
+    """Put together the periodic work."""
+    return Upkeep(
+        pool,
+        carrier,
+        interval=config.heartbeat_interval,
+        silent_after=config.heartbeat_timeout,
+        republish_after=config.republish_after,
+        retention_days=config.retention_days,
+        watchdog=config.watchdog_timeout,
+        delivery_timeout=config.delivery_timeout,
+    )
 
 
 def _consumer(pool: asyncpg.Pool, owner_url: str, config: Settings) -> Deliveries:
@@ -165,38 +169,6 @@ def _consumer(pool: asyncpg.Pool, owner_url: str, config: Settings) -> Deliverie
     )
     handlers = by_type(SignupHandler(), ProvisionHandler(chain), MigrateHandler(chain, online))
     return Deliveries(pool, handlers, policy, lineage("shared", config.alembic_config))
-
-
-@asynccontextmanager
-async def _pool(owner_url: str, size: int, stop: asyncio.Event) -> AsyncIterator[asyncpg.Pool | None]:
-    """Open a pool of the owner's connections; None if stopped before there was a connection to be had.
-
-    Closing takes at most `_CLOSE` seconds, even if one is broken.
-    """
-    session = {**SESSION, "application_name": "tenantry-provisioner"}
-
-    async def opened() -> asyncpg.Pool:
-        return await asyncpg.create_pool(
-            owner_url,
-            connect=cast("Any", address.open_connection),
-            min_size=1,
-            max_size=size,
-            server_settings=session,
-        )
-
-    pool = await _waited(opened, stop)
-    if pool is None:
-        yield None
-        return
-    try:
-        yield pool
-    finally:
-        try:
-            async with asyncio.timeout(_CLOSE):
-                await pool.close()
-        except (*AWAY, asyncpg.PostgresError) as error:
-            log.warning("connections dropped", error=repr(error))
-            pool.terminate()
 
 
 async def _serve(
@@ -237,24 +209,6 @@ async def _serve(
         for task in (*tasks, stopped):
             task.cancel()
         await asyncio.gather(*tasks, stopped, return_exceptions=True)
-
-
-async def _waited(work: Callable[[], Awaitable[T]], stop: asyncio.Event) -> T | None:
-    """Do some work; wait for PostgreSQL if it cannot be reached yet, or has no connection left. None if stopped.
-
-    Raises:
-        AddressError: the address, or the server's certificate, does not allow a connection.
-        PooledError: a pooler gives each transaction another server connection.
-    """
-    while not stop.is_set():
-        try:
-            return await work()
-        except (AddressError, PooledError):
-            raise
-        except (*AWAY, asyncpg.LockNotAvailableError, asyncpg.TooManyConnectionsError) as error:
-            log.warning("waiting for PostgreSQL", error=in_words(error), error_class=type(error).__name__)
-            await asyncio.sleep(_CONNECT_RETRY)
-    return None
 
 
 async def _main(config: Settings) -> None:

@@ -45,7 +45,12 @@ _RULES: Final[dict[str, str]] = {
           AND coalesce(t.status_before, t.status) <> 'failed'""",
     "a schema has no tenant": f"""
         SELECT nspname FROM pg_catalog.pg_namespace WHERE nspname ~ '{SCHEMA}'
-        AND NOT EXISTS (SELECT FROM shared.tenants WHERE schema_name = nspname AND status <> 'purged')""",
+        AND NOT EXISTS (SELECT FROM shared.tenants WHERE schema_name = nspname AND status <> 'purged')
+        AND NOT EXISTS (SELECT FROM shared.pool_schemas WHERE schema_name = nspname)""",
+    "a schema of the pool is not there": """
+        SELECT schema_name FROM shared.pool_schemas WHERE to_regnamespace(schema_name) IS NULL""",
+    "a schema of the pool is a tenant's": """
+        SELECT schema_name FROM shared.pool_schemas JOIN shared.tenants USING (schema_name)""",
     "a provisioned tenant has no handled command": """
         SELECT slug FROM shared.tenants t WHERE revision IS NOT NULL AND status <> 'purged' AND NOT EXISTS (
           SELECT FROM shared.messages m
@@ -140,6 +145,7 @@ async def violations(connection: asyncpg.Connection, *, foreign: Iterable[str] =
             seen = [row["version_num"] for row in versions]
             if seen != [tenant["revision"]]:
                 found.append(f"{tenant['slug']} is at {seen}, the registry says {tenant['revision']}")
+    expected |= {row[0] for row in await connection.fetch("SELECT schema_name FROM shared.pool_schemas")}
     left = await roles(connection) - set(foreign) - expected
     return found + [f"a role has no tenant: {name}" for name in sorted(left)]
 

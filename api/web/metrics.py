@@ -31,8 +31,10 @@ from prometheus_client.registry import Collector
 
 from api.gate.caller import ApiRequest
 from api.gate.rules import public
+from api.gate.serving import count_out_of_range
 from db.control import standing
 from db.control.standing import Standing
+from db.migrations.lineage import Lineage
 from db.models.shared import STATUSES
 from db.session.failures import UnavailableError
 from db.session.tenancy import Database
@@ -84,10 +86,12 @@ class Figures(Collector):
     Args:
         database: the API's connections.
         settings: `ready_timeout` bounds a read; `heartbeat_timeout` says how old a heartbeat may be.
+        lineage: the tenant lineage that this release knows.
     """
 
-    def __init__(self, database: Database, settings: Settings) -> None:
+    def __init__(self, database: Database, settings: Settings, lineage: Lineage) -> None:
         self._database = database
+        self._lineage = lineage
         self._settings = settings
         self._lock = asyncio.Lock()
         self._read_at = 0.0
@@ -140,6 +144,11 @@ class Figures(Collector):
         for status in STATUSES:
             tenants.add_metric([status], found.tenants.get(status, 0))
         yield tenants
+        yield GaugeMetricFamily(
+            "tenantry_tenants_out_of_range",
+            "Active tenants whose revisions this release does not serve.",
+            value=count_out_of_range(self._lineage, found.revisions),
+        )
         yield GaugeMetricFamily("tenantry_provisioners", "Provisioners heard.", value=found.provisioners)
         yield GaugeMetricFamily(
             "tenantry_provisioners_paused", "Whether operators paused them.", value=int(found.paused)

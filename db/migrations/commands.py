@@ -24,12 +24,17 @@ from db.migrations.online import migrated
 from db.migrations.render import render
 from db.migrations.run import record_revision
 from db.migrations.schemas import Schemas, Target
-from db.models import access  # noqa: F401
+from db.models import (
+    access,  # noqa: F401
+    ledger,
+)
 from db.models.base import Base
-from db.models.shared import Shared
 from db.server import installation, rights, roles
 
-METADATA: Final[dict[LineageName, MetaData]] = {"shared": Shared.metadata, "tenant": Base.metadata}
+METADATA: Final[dict[LineageName, MetaData]] = {
+    "shared": ledger.LedgerMessage.metadata,
+    "tenant": Base.metadata,
+}
 
 
 async def run_on(

@@ -232,8 +232,6 @@ async def grant_schema(connection: Connection, schema: SchemaName) -> None:
 async def drop_schema(connection: Connection, schema: SchemaName) -> None:
     """Drop a tenant's schema with all its objects, and the tenant's role; on Citus upkeep drops the role later.
 
-    Nothing in a deployment does this yet: a deleted tenant keeps its schema.
-
     A schema or role that does not exist is skipped.
 
     Args:

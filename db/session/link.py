@@ -20,7 +20,7 @@ from db.session.wire import Wire, WiredLoop, executed
 
 How: TypeAlias = Literal["fetch", "fetchrow"]
 
-STATEMENTS: Final = 1000
+STATEMENTS: Final = 2000
 """Most statements that a connection keeps prepared; those used last stay."""
 
 _PREPARE_ROLE: Final = (

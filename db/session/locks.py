@@ -18,6 +18,9 @@ BOOTSTRAP: Final = 7_302_845_120_002
 KEEPERS: Final = 7_302_845_120_001
 """Key of the lock that is held while a keeper is added."""
 
+WARM_POOL: Final = 7_302_845_120_003
+"""Key of the lock that is held while a schema is added to the warm pool, or taken from what is too much."""
+
 
 def tenant(parameter: str) -> str:
     """Return the SQL of a tenant's key. Its lock is held to provision, migrate or drop the tenant's schema.

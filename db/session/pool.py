@@ -1,8 +1,8 @@
 """The API's pool of connections, handed out fairly among tenants.
 
 A tenant gets a connection that knows it, where its statements are prepared and its catalog entries cached. If those
-are busy it waits for them for a moment, and then gets another one, which knows it from then on. Where none is free,
-tenants take turns, however many requests each of them waits with; and no tenant can hold all connections.
+are busy it waits for them for a moment, and then gets another one; up to three know it from then on. Where none is
+free, tenants take turns, however many requests each of them waits with; and no tenant can hold all connections.
 """
 
 import asyncio
@@ -27,6 +27,8 @@ _MOST_RUNS: Final = 200_000
 """Statements after which a connection is replaced whose memory cannot be looked at."""
 _HOMES: Final = 50_000
 """Tenants whose connection is remembered."""
+_KNOWN_BY: Final = 3
+"""Connections that a tenant comes back to. With more, all would have to know all tenants in the end."""
 _GONE: Final = -1
 """The epoch of a connection that was dropped."""
 _PATIENCE: Final = 2.0
@@ -147,10 +149,13 @@ class Pool:
     def _use(self, link: Link, whose: str) -> None:
         self._busy.add(link)
         known = self._homes.get(whose, ())
-        if link not in known:
+        if link in known:
+            return
+        known = tuple(each for each in known if each.epoch != _GONE)
+        if len(known) < _KNOWN_BY:
             if len(self._homes) >= _HOMES:
                 self._homes.clear()
-            self._homes[whose] = (*(each for each in known if each.epoch != _GONE), link)
+            self._homes[whose] = (*known, link)
 
     def _is_home_free(self, whose: str) -> bool:
         return any(link in self._free for link in self._homes.get(whose, ()))

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
 from db.session.connection import Connection
 from db.tenants.registry import COLUMNS, Tenant
 
@@ -62,3 +64,20 @@ async def count_by_status(connection: Connection) -> dict[str, int]:
     """Return the number of tenants in each state. States without tenants are left out."""
     rows = await connection.fetch("SELECT status, count(*) AS count FROM shared.tenants GROUP BY status")
     return {row["status"]: row["count"] for row in rows}
+
+
+class AtRevision(msgspec.Struct, frozen=True):
+    """How many active tenants are at a revision; None is before the first one."""
+
+    revision: str | None
+    compatible_from: str | None
+    count: int
+
+
+async def count_by_revision(connection: Connection) -> list[AtRevision]:
+    """Return the number of active tenants at each revision."""
+    rows = await connection.fetch(
+        "SELECT revision, compatible_from, count(*) AS count FROM shared.tenants"
+        " WHERE status = 'active' GROUP BY revision, compatible_from ORDER BY revision, compatible_from"
+    )
+    return [AtRevision(**dict(row)) for row in rows]

@@ -250,6 +250,21 @@ async def record_revision(
     )
 
 
+async def give_schema(connection: Connection, tenant: Tenant, schema: SchemaName) -> Tenant:
+    """Give a tenant that has no schema yet one that is there, and return it.
+
+    Args:
+        connection: of the owner, in the transaction that provisions the tenant.
+        tenant: the tenant.
+        schema: the schema's name.
+    """
+    row = await connection.fetchrow(
+        f"UPDATE shared.tenants SET schema_name = $2 WHERE id = $1 RETURNING {COLUMNS}", tenant.id, schema
+    )
+    assert row is not None  # registry rows are never deleted
+    return Tenant.of(row)
+
+
 def about(tenant: Tenant, data: Data, **more: Any) -> Message:
     """Make a message about a tenant, ordered by the tenant's version. ``more`` goes to `envelope.message`."""
     return message(data, subject=tenant.slug, tenant_id=tenant.id, tenant_version=tenant.version, **more)

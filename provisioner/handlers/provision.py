@@ -5,6 +5,7 @@ from typing import ClassVar
 from db.ledger import contracts
 from db.ledger.contracts import Provisioned, ProvisioningFailed
 from db.ledger.inbox import Entry, Failure
+from db.migrations import warm_pool
 from db.migrations.lineage import Lineage
 from db.migrations.render import render
 from db.migrations.run import record_revision, run_script
@@ -20,7 +21,7 @@ from provisioner.handlers.handler import Handler, Job, Outcome
 class ProvisionHandler(Handler[contracts.Provision]):
     """Creates role, schema, tables, grants and administrator, and activates the tenant, in one transaction.
 
-    On Citus the role is committed first.
+    Where the warm pool has a schema, that is taken. On Citus the role is committed first.
 
     Args:
         lineage: the tenant lineage.
@@ -48,11 +49,16 @@ class ProvisionHandler(Handler[contracts.Provision]):
             return "handled"
         if tenant.status != "provisioning":
             return "superseded"
-        script = render(self._lineage, None, self._lineage.head)
-        await roles.create_schema(connection, tenant.schema_name)
-        await run_script(connection, tenant.schema_name, script)
+        start: str | None = None
+        if (claimed := await warm_pool.claim(connection, tenant, self._lineage)) is not None:
+            tenant, start = claimed
+        else:
+            await roles.create_schema(connection, tenant.schema_name)
+        if start != self._lineage.head:
+            script = render(self._lineage, start, self._lineage.head)
+            await run_script(connection, tenant.schema_name, script)
         await _make_administrator(connection, tenant)
-        await record_revision(connection, tenant.id, self._lineage, script.end)
+        await record_revision(connection, tenant.id, self._lineage, self._lineage.head)
         locked = await registry.lock(connection, tenant.id)
         assert locked is not None  # registry rows are never deleted
         active = await registry.transition(connection, locked, "active")

@@ -25,6 +25,8 @@ ROWS: Final = 20
 
 _TOGETHER: Final = 20
 """Schemas a transaction, since each takes dozens of locks."""
+_PER_SESSION: Final = 500
+"""Schemas a session: its server process remembers each, and looks through all of them at each DDL statement."""
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -59,16 +61,18 @@ async def fill(config: Settings, member: Member, count: int) -> None:
 
 async def grow(config: Settings, fleet: list[Member], size: int) -> None:
     """Add tenants until there are ``size`` of them."""
-    owner = await asyncpg.connect(config.require("owner_database_url"))
-    try:
-        while len(fleet) < size:
-            async with owner.transaction():
-                numbers = range(len(fleet), min(len(fleet) + _TOGETHER, size))
-                made = [await _add(owner, config, number) for number in numbers]
-            fleet += made
-        await owner.execute("ANALYZE shared.tenants, shared.access_tokens")
-    finally:
-        await owner.close()
+    while len(fleet) < size:
+        owner = await asyncpg.connect(config.require("owner_database_url"))
+        try:
+            until = min(len(fleet) + _PER_SESSION, size)
+            while len(fleet) < until:
+                async with owner.transaction():
+                    numbers = range(len(fleet), min(len(fleet) + _TOGETHER, until))
+                    made = [await _add(owner, config, number) for number in numbers]
+                fleet += made
+            await owner.execute("ANALYZE shared.tenants, shared.access_tokens")
+        finally:
+            await owner.close()
 
 
 async def _add(owner: Connection, config: Settings, number: int) -> Member:

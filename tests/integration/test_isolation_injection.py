@@ -30,6 +30,12 @@ from tests.isolation import Resident, settle
 from tests.support import APP_PASSWORD, OWNER_PASSWORD, Client, held
 
 
+@pytest.fixture
+def config(config: Settings, pipeline: bool) -> Settings:
+    """Settings with a tenant's role and its statement in one message, and one after the other."""
+    return msgspec.structs.replace(config, pipeline=pipeline)
+
+
 @get("/prepared", opt=tenant("users:read"))
 async def prepared(request: ApiRequest, q: FromQuery[str]) -> dict[str, Any]:
     """Run a statement with the client's text in it as the application does: prepared, one at a time."""

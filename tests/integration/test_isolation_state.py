@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import asyncpg
 import httpx
 import msgspec
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -32,6 +33,12 @@ from tests.support import Client, Tenant, eventually, provisioning, serving, sig
 T = TypeVar("T")
 METHODS = st.sampled_from(["list", "read", "roles", "write", "status"])
 NUMBERS = st.integers(0, 1_000_000)
+
+
+@pytest.fixture
+def config(config: Settings, pipeline: bool) -> Settings:
+    """Settings with a tenant's role and its statement in one message, and one after the other."""
+    return msgspec.structs.replace(config, pipeline=pipeline)
 
 
 class Known(msgspec.Struct):

@@ -1,6 +1,7 @@
 """The transaction of a tenant: what runs in it runs as the tenant, and all of it counts or nothing does."""
 
 import asyncpg
+import msgspec
 import pytest
 from sqlalchemy import Integer, bindparam, select
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -14,6 +15,12 @@ from db.session.transaction import LostError, TenantTransaction, preamble
 from db.settings import Settings
 from tests.isolation import ADD_NAME, FAILS, NAMES, WHO, Resident, backend, names
 from tests.support import one, problem, serving
+
+
+@pytest.fixture
+def config(config: Settings, pipeline: bool) -> Settings:
+    """Settings with a tenant's role and its statement in one message, and one after the other."""
+    return msgspec.structs.replace(config, pipeline=pipeline)
 
 
 async def test_what_a_savepoint_keeps_is_committed(single: Database, residents: list[Resident]) -> None:

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
 from db.settings import Settings
+from tests.isolation import settle
 from tests.support import (
     Client,
     Service,
@@ -77,6 +78,10 @@ async def test_backlog_parked_messages_and_tenants_are_told_at_the_scrape(
 ) -> None:
     for number in range(3):
         await requested(api, f"shop{number}")
+    await settle(owner, config, ["served", "newer"])
+    await owner.execute(
+        "UPDATE shared.tenants SET revision = 'ffffffffffff', compatible_from = NULL WHERE slug = 'newer'"
+    )
     await owner.execute("UPDATE shared.messages SET created_at = now() - interval '1 hour'")
     await owner.execute(
         "UPDATE shared.messages SET status = 'parked', error_class = 'DiskFullError'"
@@ -89,7 +94,8 @@ async def test_backlog_parked_messages_and_tenants_are_told_at_the_scrape(
     assert value(found, "tenantry_messages", kind="event", status="pending") == 3
     assert value(found, "tenantry_parked_messages", error_class="DiskFullError") == 1
     assert value(found, "tenantry_tenants", status="pending") == 3
-    assert value(found, "tenantry_tenants", status="active") == 0
+    assert value(found, "tenantry_tenants", status="active") == 2
+    assert value(found, "tenantry_tenants_out_of_range") == 1
     for waits_to_be in ("published", "handled"):
         age = value(found, "tenantry_oldest_message_age_seconds", waits_to_be=waits_to_be)
         assert 3600 <= age < 3700

@@ -38,7 +38,10 @@ async def test_an_older_tenant_is_brought_to_head_and_served_again(
     fresh = await structure(owner, (await registered(owner, "bakery")).schema_name)
     await alembic(config, "-x", "tenant=bakery", "downgrade", CHAIN.base)
     problem(await api.get("/users", headers=tenant.headers), 503, "tenant-out-of-range")
+    ready = await api.get("/health/ready")
+    assert (ready.status_code, ready.json()["out_of_range"]) == (200, 1)
     await settles(owner, await asked(operator, "bakery"), "handled")
+    assert (await api.get("/health/ready")).json()["out_of_range"] == 0
     assert await revisions(owner, "bakery") == (HEAD, FITS, HEAD)
     assert await structure(owner, (await registered(owner, "bakery")).schema_name) == fresh
     made = await api.post("/users", headers=tenant.headers, json={"email": "ann@example.com"})

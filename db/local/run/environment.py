@@ -9,12 +9,13 @@ from db.settings import PROJECT
 
 EMBEDDED = "embedded"
 
-# `make run` is for trials, so sign-up is open and nothing is rate-limited, unless the user sets it.
+# `make run` is for trials, so sign-up is open and quick and nothing is rate-limited, unless the user sets it.
 _DEFAULTS = {
     "SIGNUP": "open",
     "RATE_LIMIT_PER_MINUTE": "0",
     "LOGIN_RATE_LIMIT_PER_MINUTE": "0",
     "ADDRESS_RATE_LIMIT_PER_MINUTE": "0",
+    "POOL_SCHEMAS": "2",
 }
 _SECRETS = ("DATABASE_URL", "OWNER_DATABASE_URL", "SUPERUSER_DATABASE_URL", "AMQP_URL")
 
