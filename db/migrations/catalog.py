@@ -2,30 +2,58 @@
 
 Each query returns an object's ``name`` and ``definition``. All names are quoted where SQL would quote them,
 and all free text (labels, comments, bodies of functions) is a literal. Lists are sorted in collation "C", and
-never by OID. `COMMON` gives the queries these tables:
+never by OID. `COMMON` gives the queries these tables, made for one row ``n`` of ``pg_namespace``:
 
 - ``own``: the schema;
-- ``role``: each role's name as the structure has it;
+- ``member``: what PostgreSQL has noted as standing in the schema by itself, so not indexes, constraints, columns;
+- ``tab``: the schema's relations without indexes;
 - ``rel``: the schema's relations;
+- ``con``: the schema's constraints;
 - ``object``: all objects that can have an owner, privileges or a comment, with their identity;
 - ``privilege``: the privileges on them, one by one.
+
+Catalogs are of all schemas, and none has an index on the schema; so each object is looked up by its OID, as
+``pg_depend`` has it. A schema among a thousand then takes as long as one that is alone.
 
 Of operator classes and families, conversions and text search parsers and templates, there is only the name.
 """
 
 from typing import Final
 
+
+def _members(catalog: str, alias: str, schema: str) -> str:
+    """Return what follows FROM, for the members that a catalog has.
+
+    Args:
+        catalog: the catalog.
+        alias: what to call its rows.
+        schema: the column with the schema, which is compared since other objects can depend on a schema too.
+    """
+    return (
+        f"own CROSS JOIN member JOIN {catalog} {alias}"
+        f" ON member.classid = '{catalog}'::regclass AND {alias}.oid = member.objid AND {alias}.{schema} = own.oid"
+    )
+
+
+def _role(oid: str) -> str:
+    """Return an expression for a role's name as the structure has it, NULL if there is no such role."""
+    return (
+        f"CASE WHEN {oid} = 0 THEN 'PUBLIC' ELSE (SELECT CASE WHEN r.rolname = own.nspname THEN '<tenant>'"
+        f" WHEN r.oid = own.nspowner THEN '<owner>' ELSE quote_ident(r.rolname) END"
+        f" FROM pg_roles r WHERE r.oid = {oid}) END"
+    )
+
+
 # Catalogs whose objects have no privileges: the columns with the schema and with the owner, if there is one.
 _WITHOUT_PRIVILEGES: Final = "\n  ".join(
-    f"UNION ALL SELECT '{catalog}'::regclass, x.oid, 0, {owner}, NULL FROM own JOIN {catalog} x ON {schema} = own.oid"
+    f"UNION ALL SELECT '{catalog}'::regclass, x.oid, 0, {owner}, NULL FROM {_members(catalog, 'x', schema)}"
     for catalog, schema, owner in (
-        ("pg_constraint", "x.connamespace", "NULL"),
         ("pg_statistic_ext", "stxnamespace", "stxowner"),
         ("pg_collation", "collnamespace", "collowner"),
         ("pg_operator", "oprnamespace", "oprowner"),
         ("pg_opclass", "opcnamespace", "opcowner"),
         ("pg_opfamily", "opfnamespace", "opfowner"),
-        ("pg_conversion", "x.connamespace", "x.conowner"),
+        ("pg_conversion", "connamespace", "x.conowner"),
         ("pg_ts_config", "cfgnamespace", "cfgowner"),
         ("pg_ts_dict", "dictnamespace", "dictowner"),
         ("pg_ts_parser", "prsnamespace", "NULL"),
@@ -34,18 +62,31 @@ _WITHOUT_PRIVILEGES: Final = "\n  ".join(
 )
 
 COMMON: Final = f"""
-own AS (SELECT n.oid, n.nspname, n.nspowner, n.nspacl FROM pg_namespace n WHERE n.oid = quote_ident($1)::regnamespace),
-role AS (
-  SELECT r.oid, CASE WHEN r.rolname = nspname THEN '<tenant>' WHEN r.oid = nspowner THEN '<owner>'
-                     ELSE quote_ident(r.rolname) END AS name FROM own, pg_roles r
-  UNION ALL SELECT 0, 'PUBLIC'),
-rel AS (SELECT quote_ident(c.relname) AS name, c.* FROM own JOIN pg_class c ON c.relnamespace = own.oid),
+own AS (SELECT n.oid, n.nspname, n.nspowner, n.nspacl),
+member AS (
+  SELECT DISTINCT d.classid, d.objid FROM own
+  JOIN pg_depend d ON d.refclassid = 'pg_namespace'::regclass AND d.refobjid = own.oid AND d.objsubid = 0),
+tab AS (
+  SELECT c.* FROM {_members("pg_class", "c", "relnamespace")} WHERE c.relkind NOT IN ('i', 'I', 'c')
+  UNION ALL SELECT c.* FROM {_members("pg_type", "t", "typnamespace")}
+    JOIN pg_class c ON c.oid = t.typrelid AND c.relkind = 'c'),
+rel AS (
+  SELECT quote_ident(tab.relname) AS name, tab.* FROM tab
+  UNION ALL SELECT quote_ident(c.relname), c.*
+    FROM tab JOIN pg_index i ON i.indrelid = tab.oid JOIN pg_class c ON c.oid = i.indexrelid),
+-- A table's own type is the table's, and so no member.
 typ AS (
-  SELECT quote_ident(t.typname) AS name, t.* FROM own JOIN pg_type t ON t.typnamespace = own.oid
-  WHERE NOT EXISTS (SELECT FROM pg_type e WHERE e.typarray = t.oid)),
+  SELECT quote_ident(t.typname) AS name, t.*
+  FROM own CROSS JOIN (
+    SELECT objid FROM member WHERE classid = 'pg_type'::regclass UNION SELECT reltype FROM tab) AS x (oid)
+  JOIN pg_type t ON t.oid = x.oid AND t.typnamespace = own.oid
+  WHERE NOT EXISTS (SELECT FROM pg_type e WHERE e.oid = t.typelem AND e.typarray = t.oid)),
+con AS (
+  SELECT k.* FROM tab JOIN pg_constraint k ON k.conrelid = tab.oid
+  UNION ALL SELECT k.* FROM typ JOIN pg_constraint k ON k.contypid = typ.oid),
 -- Without what PostgreSQL makes of a range type, and gives to the superuser.
 proc AS (
-  SELECT p.* FROM own JOIN pg_proc p ON p.pronamespace = own.oid
+  SELECT p.* FROM {_members("pg_proc", "p", "pronamespace")}
   WHERE NOT EXISTS (SELECT FROM pg_depend d
     WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'i')),
 part (class, oid, sub, owner, acl) AS (
@@ -65,11 +106,15 @@ part (class, oid, sub, owner, acl) AS (
     FROM rel JOIN pg_trigger g ON g.tgrelid = rel.oid AND NOT g.tgisinternal
   UNION ALL SELECT 'pg_rewrite'::regclass, w.oid, 0, NULL, NULL FROM rel JOIN pg_rewrite w ON w.ev_class = rel.oid
   UNION ALL SELECT 'pg_policy'::regclass, p.oid, 0, NULL, NULL FROM rel JOIN pg_policy p ON p.polrelid = rel.oid
+  UNION ALL SELECT 'pg_constraint'::regclass, oid, 0, NULL, NULL FROM con
   {_WITHOUT_PRIVILEGES}),
 object AS (
   SELECT part.*, i.type || ' ' || CASE i.type WHEN 'schema' THEN '<tenant>' ELSE i.identity END AS identity
   FROM part, pg_identify_object(part.class, part.oid, part.sub) i),
-privilege AS (SELECT object.identity, x.* FROM object, aclexplode(object.acl) x)
+privilege AS (
+  SELECT object.identity, x.privilege_type, x.is_grantable, {_role("x.grantee")} AS grantee,
+    {_role("x.grantor")} AS grantor
+  FROM own, object, aclexplode(object.acl) x)
 """
 
 # Recent minor releases (seen: 15.20) keep a number made from the table's OID among a column's options.
@@ -134,8 +179,7 @@ SELECT coalesce(rel.name, typ.name) || '.' || quote_ident(k.conname), concat_ws(
   'ENABLED ' || (SELECT string_agg(f || ' ' || g.tgenabled::text, ', ' ORDER BY f COLLATE "C")
     FROM pg_trigger g, CAST(g.tgfoid::regproc AS text) f
     WHERE g.tgconstraint = k.oid AND g.tgisinternal AND g.tgenabled <> 'O'))
-FROM own JOIN pg_constraint k ON k.connamespace = own.oid
-LEFT JOIN rel ON rel.oid = k.conrelid LEFT JOIN typ ON typ.oid = k.contypid""",
+FROM con k LEFT JOIN rel ON rel.oid = k.conrelid LEFT JOIN typ ON typ.oid = k.contypid""",
     "index": """
 SELECT t.name || '.' || rel.name, concat_ws(' ', pg_get_indexdef(rel.oid),
   CASE WHEN NOT indisvalid THEN 'INVALID' END, CASE WHEN NOT indisready THEN 'NOT READY' END,
@@ -154,13 +198,13 @@ FROM rel JOIN pg_trigger g ON g.tgrelid = rel.oid AND NOT g.tgisinternal""",
 SELECT rel.name || '.' || quote_ident(rulename),
   concat_ws(' ', pg_get_ruledef(w.oid), 'ENABLED ' || nullif(ev_enabled::text, 'O'))
 FROM rel JOIN pg_rewrite w ON w.ev_class = rel.oid WHERE rulename <> '_RETURN' OR ev_enabled <> 'O'""",
-    "policy": """
+    "policy": f"""
 SELECT rel.name || '.' || quote_ident(polname), concat_ws(' ',
   CASE WHEN polpermissive THEN 'PERMISSIVE' ELSE 'RESTRICTIVE' END, 'FOR ' || polcmd::text,
   'TO ' || (SELECT string_agg(role.name, ', ' ORDER BY role.name COLLATE "C")
-    FROM role WHERE role.oid = ANY (polroles)),
+    FROM unnest(polroles) AS p (oid), LATERAL (SELECT {_role("p.oid")}) AS role (name)),
   'USING (' || pg_get_expr(polqual, polrelid) || ')', 'WITH CHECK (' || pg_get_expr(polwithcheck, polrelid) || ')')
-FROM rel JOIN pg_policy ON polrelid = rel.oid""",
+FROM own, rel JOIN pg_policy ON polrelid = rel.oid""",
     # An identity's sequence, and one that a column owns, is dropped with its column.
     "sequence": """
 SELECT rel.name, concat_ws(' ', CASE relpersistence WHEN 'u' THEN 'UNLOGGED' END, format_type(seqtypid, NULL),
@@ -215,49 +259,50 @@ SELECT quote_ident(proname) || '(' || pg_get_function_identity_arguments(p.oid) 
     FROM pg_aggregate WHERE aggfnoid = p.oid))
 FROM own, proc p""",
     # The columns of statistics are kept in the order of the table's, which does not count here.
-    "statistics": """
+    "statistics": f"""
 SELECT quote_ident(stxname), concat_ws(' ', (SELECT string_agg(k, ', ' ORDER BY k) FROM unnest(stxkind) k),
   'ON', (SELECT string_agg(quote_ident(attname), ', ' ORDER BY attname COLLATE "C")
     FROM pg_attribute WHERE attrelid = stxrelid AND attnum = ANY (stxkeys)),
   array_to_string(pg_get_statisticsobjdef_expressions(s.oid), ', '), 'FROM', stxrelid::regclass,
   'STATISTICS ' || nullif(stxstattarget, -1))
-FROM own JOIN pg_statistic_ext s ON stxnamespace = own.oid""",
-    "collation": """
+FROM {_members("pg_statistic_ext", "s", "stxnamespace")}""",
+    "collation": f"""
 SELECT quote_ident(collname), quote_literal(
-  (to_jsonb(c) - '{oid,collname,collnamespace,collowner,collversion}'::text[])::text)
-FROM own JOIN pg_collation c ON collnamespace = own.oid""",
-    "operator": """
+  (to_jsonb(c) - '{{oid,collname,collnamespace,collowner,collversion}}'::text[])::text)
+FROM {_members("pg_collation", "c", "collnamespace")}""",
+    "operator": f"""
 SELECT o.oid::regoperator::text, concat_ws(' ', oprcode::regproc, format_type(oprresult, NULL), oprcom::regoperator,
   oprnegate::regoperator, oprrest::regproc, oprjoin::regproc, oprcanmerge, oprcanhash)
-FROM own JOIN pg_operator o ON oprnamespace = own.oid""",
-    "text search": """
+FROM {_members("pg_operator", "o", "oprnamespace")}""",
+    "text search": f"""
 SELECT 'configuration ' || quote_ident(cfgname), (
   SELECT string_agg(concat_ws(' ', maptokentype, mapseqno, mapdict::regdictionary), ', '
     ORDER BY maptokentype, mapseqno)
   FROM pg_ts_config_map WHERE mapcfg = c.oid)
-FROM own JOIN pg_ts_config c ON cfgnamespace = own.oid
+FROM {_members("pg_ts_config", "c", "cfgnamespace")}
 UNION ALL
 SELECT 'dictionary ' || quote_ident(dictname), concat_ws(' ',
   (pg_identify_object('pg_ts_template'::regclass, dicttemplate, 0)).identity, quote_literal(dictinitoption))
-FROM own JOIN pg_ts_dict ON dictnamespace = own.oid""",
+FROM {_members("pg_ts_dict", "d", "dictnamespace")}""",
     "name": """
 SELECT identity, NULL FROM object
 WHERE class = ANY ('{pg_opclass,pg_opfamily,pg_conversion,pg_ts_parser,pg_ts_template}'::regclass[])""",
     "extension": """
 SELECT quote_ident(extname), quote_literal(extversion) FROM own JOIN pg_extension ON extnamespace = own.oid""",
-    "owner": """
-SELECT identity, role.name FROM own, object JOIN role ON role.oid = object.owner WHERE object.owner <> own.nspowner""",
+    "owner": f"""
+SELECT identity, {_role("object.owner")} FROM own, object WHERE object.owner <> own.nspowner""",
     "grant": """
-SELECT identity || ' TO ' || grantee.name, string_agg(DISTINCT concat_ws(' ', privilege_type,
-  CASE WHEN is_grantable THEN 'WITH GRANT OPTION' END, 'BY', grantor.name) COLLATE "C", ', ')
-FROM privilege JOIN role grantee ON grantee.oid = grantee JOIN role grantor ON grantor.oid = grantor
-GROUP BY identity, grantee.name""",
-    "default grant": """
-SELECT concat_ws(' ', role.name, defaclobjtype, 'TO', grantee.name), string_agg(DISTINCT concat_ws(' ', privilege_type,
+SELECT identity || ' TO ' || grantee, string_agg(DISTINCT concat_ws(' ', privilege_type,
+  CASE WHEN is_grantable THEN 'WITH GRANT OPTION' END, 'BY', grantor) COLLATE "C", ', ')
+FROM privilege WHERE grantee IS NOT NULL AND grantor IS NOT NULL
+GROUP BY identity, grantee""",
+    "default grant": f"""
+SELECT concat_ws(' ', role.name, defaclobjtype, 'TO', role.grantee), string_agg(DISTINCT concat_ws(' ', privilege_type,
   CASE WHEN is_grantable THEN 'WITH GRANT OPTION' END) COLLATE "C", ', ')
 FROM own JOIN pg_default_acl ON defaclnamespace = own.oid CROSS JOIN aclexplode(defaclacl) x
-JOIN role ON role.oid = defaclrole JOIN role grantee ON grantee.oid = x.grantee
-GROUP BY role.name, defaclobjtype, grantee.name""",
+CROSS JOIN LATERAL (SELECT {_role("defaclrole")}, {_role("x.grantee")}) AS role (name, grantee)
+WHERE role.name IS NOT NULL AND role.grantee IS NOT NULL
+GROUP BY role.name, defaclobjtype, role.grantee""",
     "comment": """
 SELECT identity, quote_literal(description) FROM object
 JOIN pg_description d ON d.classoid = object.class AND d.objoid = object.oid AND d.objsubid = object.sub""",
