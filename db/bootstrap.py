@@ -11,6 +11,7 @@ import msgspec
 from db.audit import By
 from db.control import tokens as control_tokens
 from db.errors import TenantryError
+from db.migrations import structures
 from db.migrations.lineages import lineage
 from db.migrations.run import upgrade_shared
 from db.names import literal, quoted
@@ -156,6 +157,8 @@ async def prepare_database(connection: Connection, prefix: str | None = None, *,
 async def migrate_shared(owner_url: str, settings: Settings, *, regrant: bool = False) -> str:
     """Make a keeper if there is none, install extensions, migrate ``shared`` to its head, and return the revision.
 
+    Then store the structures of tenants' revisions that are not stored yet.
+
     Args:
         owner_url: the address of the owner.
         settings: Alembic's configuration file.
@@ -174,16 +177,22 @@ async def migrate_shared(owner_url: str, settings: Settings, *, regrant: bool = 
             await roles.keeper(connection)
             owner = (await installation.of(connection)).owner
             await extensions.prepare(connection, extensions.WANTED, owner)
-        chain, timeout = lineage("shared", settings.alembic_config), settings.migration_lock_timeout
-        for pause in _PAUSES:
-            try:
-                return await upgrade_shared(connection, chain, lock_timeout=timeout, regrant=regrant)
-            except asyncpg.LockNotAvailableError:
-                log.warning("tables of shared are in use; trying again in %d s", pause)
-                await asyncio.sleep(pause)
-        return await upgrade_shared(connection, chain, lock_timeout=timeout, regrant=regrant)
+        revision = await _migrated(connection, settings, regrant=regrant)
+        await structures.store(connection, lineage("tenant", settings.alembic_config))
+        return revision
     finally:
         await connection.close()
+
+
+async def _migrated(connection: Connection, settings: Settings, *, regrant: bool) -> str:
+    chain, timeout = lineage("shared", settings.alembic_config), settings.migration_lock_timeout
+    for pause in _PAUSES:
+        try:
+            return await upgrade_shared(connection, chain, lock_timeout=timeout, regrant=regrant)
+        except asyncpg.LockNotAvailableError:
+            log.warning("tables of shared are in use; trying again in %d s", pause)
+            await asyncio.sleep(pause)
+    return await upgrade_shared(connection, chain, lock_timeout=timeout, regrant=regrant)
 
 
 async def _mended(owner_url: str) -> int:

@@ -169,6 +169,18 @@ class Switch(Shared):
     changed_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
+class Structure(Shared):
+    """What a schema of a revision has in it. The digest says of which revision, and how it was read."""
+
+    __tablename__ = "structures"
+
+    digest: Mapped[bytes] = mapped_column(primary_key=True)
+    revision: Mapped[str] = mapped_column(String(32))
+    fingerprint: Mapped[str] = mapped_column(index=True)
+    objects: Mapped[list[list[str]]] = mapped_column(JSONB)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
 class IdempotencyKey(Shared):
     """The answer to a sign-up, by the SHA-256 of its ``Idempotency-Key``."""
 

@@ -51,6 +51,7 @@ RIGHTS: Final[dict[str, dict[str, str]]] = {
     },
     "replay_messages": {"SELECT": ALL, "INSERT": ALL, "DELETE": ALL},
     "heartbeats": {"SELECT": ALL},
+    "structures": {"SELECT": ALL},
     "switches": {"SELECT": ALL, "INSERT": ALL, "UPDATE": "enabled, reason, changed_by, changed_at"},
     "idempotency_keys": {
         "SELECT": ALL,

@@ -47,6 +47,7 @@ DENIED_TO_THE_LOGIN: dict[str, dict[str, str]] = {
         "DELETE": ALL,
     },
     "shared_users": {"INSERT": "id, created_at, updated_at", "UPDATE": "id, tenant_id, created_at"},
+    "structures": {"INSERT": ALL, "UPDATE": ALL, "DELETE": ALL},
     "switches": {"UPDATE": "name", "DELETE": ALL},
     "tenant_hosts": {"INSERT": "created_at", "UPDATE": ALL},
     "tenants": {
