@@ -8,11 +8,13 @@ import click
 import msgspec
 
 from api.cli import shell
-from db.control import fleet, tenants
+from db.control import drift, fleet, tenants
+from db.control.drift import Report
 from db.control.fleet import TenantFilter
 from db.ledger.timeline import Step
 from db.migrations.lineage import UnknownRevisionError
 from db.migrations.lineages import lineage
+from db.migrations.structures import Structures
 from db.session.connection import Connection
 from db.settings import Settings
 from db.tenants import signup
@@ -166,6 +168,33 @@ def migrate(*, slug: str | None, everyone: bool, revision: str, reason: str | No
     shell.show(asked, as_json=as_json, text=text)
 
 
+@tenants_group.command("verify")
+@click.argument("slug", required=False)
+@click.option("--all", "everyone", is_flag=True, help="Every tenant that has a schema.")
+@shell.json_option
+def verify(*, slug: str | None, everyone: bool, as_json: bool) -> None:
+    """Compare the schema of the tenant SLUG, or of all, with its revision. Changes nothing.
+
+    The exit code is 1 if a schema differs, or could not be compared.
+    """
+    if (slug is None) != everyone:
+        raise click.UsageError("name a tenant, or say --all")
+    config = shell.configured()
+    structures = Structures(lineage("tenant", config.alembic_config), builds=True)
+
+    async def work(connection: Connection) -> Report:
+        if slug is None:
+            return drift.summed(await drift.verify_all(connection, structures))
+        tenant = await tenants.require(connection, slug)
+        return drift.summed(await drift.verify(connection, [tenant], structures))
+
+    url = shell.required(config, "owner_database_url")
+    found = shell.run(shell.connected(url, work))
+    shell.show(found, as_json=as_json, text=_compared(found))
+    if found.drifted or found.unchecked:
+        raise click.exceptions.Exit(1)
+
+
 def _revision(config: Settings, text: str) -> str:
     try:
         return lineage("tenant", config.alembic_config).resolve(text)
@@ -177,6 +206,16 @@ def _changed(act: Callable[[Connection], Awaitable[Tenant]], *, as_json: bool) -
     tenant = shell.act(act)
     until = f", restorable until {tenant.purge_after:%Y-%m-%d %H:%M} UTC" if tenant.purge_after else ""
     shell.show(tenant, as_json=as_json, text=f"{tenant.slug} is {tenant.status}{until}")
+
+
+def _compared(found: Report) -> list[str]:
+    lines = []
+    for each in found.drifted:
+        lines.append(f"{each.slug}, at {each.revision or 'no revision'}:")
+        lines += [f"  {difference}" for difference in each.differences]
+    lines += [f"{each.slug} was not compared: {each.reason}" for each in found.unchecked]
+    were = "tenant was" if found.checked == 1 else "tenants were"
+    return [*lines, f"{found.checked} {were} compared, {len(found.drifted)} with drift"]
 
 
 def _described(shown: Shown) -> list[str]:

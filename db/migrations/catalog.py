@@ -1,5 +1,7 @@
 """Catalog: one query for each kind of object that a schema can have, for `db.migrations.fingerprint`.
 
+Longer than other modules: the queries are read side by side.
+
 Each query returns an object's ``name`` and ``definition``. All names are quoted where SQL would quote them,
 and all free text (labels, comments, bodies of functions) is a literal. Lists are sorted in collation "C", and
 never by OID. `COMMON` gives the queries these tables, made for one row ``n`` of ``pg_namespace``:

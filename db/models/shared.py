@@ -1,4 +1,7 @@
-"""The tables of the schema ``shared``, which exist once for all tenants."""
+"""The tables of the schema ``shared``, which exist once for all tenants.
+
+Longer than other modules: all of them, side by side.
+"""
 
 from datetime import datetime
 from typing import Any

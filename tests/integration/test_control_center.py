@@ -24,6 +24,7 @@ ROUTES = [
     ("POST", "/cc/tenants/bakery/keys", {"name": "mine"}),
     ("PUT", "/cc/tenants/bakery/hosts/mine.example.com", None),
     ("DELETE", "/cc/tenants/bakery/hosts/mine.example.com", None),
+    ("GET", "/cc/drift", None),
     ("GET", "/cc/audit", None),
 ]
 
@@ -118,7 +119,7 @@ async def test_the_pages_of_a_list_show_every_tenant_once(api: Client, as_operat
         if cursor is None:
             break
     assert seen == [f"shop{number}" for number in range(7)]
-    for path in ("/cc/tenants", "/cc/audit"):
+    for path in ("/cc/tenants", "/cc/drift", "/cc/audit"):
         problem(await api.get(path, headers=as_operator, params={"cursor": "nonsense"}), 400, "validation")
 
 

@@ -132,6 +132,8 @@ async def test_one_tenant_is_asked_to_migrate_by_name(config: Settings, tenant: 
         (("create", "Select", "--slug", "select"), 2, "this slug is reserved"),
         (("create", "x" * 201), 2, "200 characters"),
         (("migrate",), 2, "name a tenant, or say --all"),
+        (("verify",), 2, "name a tenant, or say --all"),
+        (("verify", "florist"), 1, "there is no tenant 'florist'"),
         (("migrate", "bakery", "--all"), 2, "name a tenant, or say --all"),
         (("migrate", "--all", "--revision", "nonsense"), 2, "no revision 'nonsense'"),
         (("list", "--status", "gone"), 2, "'gone' is not one of"),
