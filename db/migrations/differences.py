@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from db.migrations.fingerprint import Object, Structure
+from db.names import escaped
 
 LONGEST: Final = 200
 """Characters of a definition that are shown; of a longer one, those around the difference."""
@@ -21,12 +22,23 @@ _TYPES: Final = (
     (re.compile(r"^double precision\b"), "float8"),
 )
 """Names of types that SQL writes in several words, and what people write."""
+_CODES: Final = (
+    (re.compile(r" IDENTITY a(?= |$)"), " IDENTITY ALWAYS"),
+    (re.compile(r" IDENTITY d(?= |$)"), " IDENTITY BY DEFAULT"),
+    (re.compile(r" GENERATED s(?= |$)"), " GENERATED STORED"),
+    (re.compile(r" GENERATED v(?= |$)"), " GENERATED VIRTUAL"),
+    (re.compile(r" ENABLED A$"), " ENABLED ALWAYS"),
+    (re.compile(r" ENABLED D$"), " DISABLED"),
+    (re.compile(r" ENABLED R$"), " ENABLED REPLICA"),
+)
+"""Letters of the catalog, and what they mean."""
 
 _OF_A_TABLE: Final = frozenset({"column", "constraint", "index", "trigger", "rule", "policy"})
 """Kinds whose names begin with the table's."""
 _OF_AN_OBJECT: Final = frozenset({"grant", "owner", "comment"})
 _IN_CLAUSES: Final = frozenset({"column", "sequence"})
 """Kinds whose definitions are key words and what follows them, of which only those that differ are shown."""
+_CODED: Final = frozenset({"column", "trigger", "rule"})
 _KEY_WORD: Final = re.compile(r"[A-Z]+")
 _ORDER: Final = ("relation", "column", "constraint", "index")
 _NAMED: Final = {"<tenant>": "the tenant's role", "<owner>": "the owner", "PUBLIC": "everybody"}
@@ -51,7 +63,7 @@ def describe(expected: Structure, found: Structure) -> list[str]:
     whole = [key for key, pair in pairs.items() if None in pair and key[0] not in _OF_AN_OBJECT]
     columns = {name for kind, name in pairs if kind == "column"}
     return [
-        _words(*pair)
+        escaped(_words(*pair))
         for (kind, name), pair in sorted(pairs.items(), key=lambda item: _place(*item[0]))
         if not any(_belongs(kind, name, pair, other) for other in whole)
         and not (kind == "constraint" and _says_not_null(name, pair, columns))
@@ -114,6 +126,8 @@ def _words(expected: Object | None, found: Object | None) -> str:
     name = _name(object_)
     if found is None:
         return f"{name}: missing"
+    if expected is None and object_.kind == "owner":
+        return f"{name}: the owner expected, {_definition(object_)} found"
     if expected is None:
         shown = "" if object_.kind == "relation" else _definition(object_)
         return f"{name}: not expected" + (f", {_cut(shown)} found" if shown else "")
@@ -147,6 +161,8 @@ def _definition(object_: Object) -> str:
     if object_.kind == "column":
         for pattern, short in _TYPES:
             text = pattern.sub(short, text)
+    for pattern, meaning in _CODES if object_.kind in _CODED else ():
+        text = pattern.sub(meaning, text)
     return _plain(" ".join(text.split()))
 
 
@@ -175,24 +191,25 @@ def _rights(name: str, expected: Object | None, found: Object | None) -> str:
 def _unlike(wanted: str, seen: str) -> tuple[str, str]:
     """Return two definitions without what they have in common, word by word.
 
-    A key word stays with what follows it: ``DEFAULT 1`` and ``DEFAULT 2``.
+    A key word stays with what follows it, and brackets with what is in them: ``DEFAULT 1`` and ``DEFAULT 2``.
     """
     one, other = wanted.split(" "), seen.split(" ")
-    start = 0
+    start = end = 0
     while start < min(len(one), len(other)) and one[start] == other[start]:
         start += 1
-    end = 0
     while end < min(len(one), len(other)) - start and one[-1 - end] == other[-1 - end]:
         end += 1
-    rests = [words[start : len(words) - end] for words in (one, other)]
-    while (
-        start > 0
-        and _KEY_WORD.fullmatch(one[start - 1])
-        and all(rest and not _KEY_WORD.fullmatch(rest[0]) for rest in rests)
-    ):
+
+    def rests() -> list[list[str]]:
+        return [words[start : len(words) - end] for words in (one, other)]
+
+    while start > 0 and all(rests()) and not all(_KEY_WORD.fullmatch(rest[0]) for rest in rests()):
         start -= 1
-        rests = [[one[start], *rest] for rest in rests]
-    first, second = (_cut(" ".join(rest)) for rest in rests)
+    if start > 0 and one[start - 1] in {"IDENTITY", "GENERATED"} and all(rests()):
+        start -= 1
+    while end > 0 and any("".join(rest).count("(") != "".join(rest).count(")") for rest in rests()):
+        end -= 1
+    first, second = (_cut(" ".join(rest)) for rest in rests())
     return first, second
 
 

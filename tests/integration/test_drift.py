@@ -10,6 +10,8 @@ import pytest
 
 from db.control import drift
 from db.migrations import structures
+from db.migrations.differences import describe
+from db.migrations.fingerprint import structures as structures_of
 from db.migrations.lineages import lineage
 from db.migrations.structures import Structures
 from db.settings import Settings
@@ -17,6 +19,7 @@ from tests.drifts import DRIFTS, OTHER
 from tests.isolation import Resident, settle
 from tests.migrations import CHAIN, HEAD, SCRIPT, release
 from tests.shell import Finished, alembic, typed
+from tests.structures import ALTERATIONS, EVERYTHING
 from tests.support import Client, problem, requested
 
 
@@ -37,7 +40,7 @@ async def alter(owner: asyncpg.Connection, one: Resident, sql: str) -> None:
     """Change a tenant's schema behind everybody's back."""
     async with owner.transaction():
         await owner.execute(f"SET LOCAL search_path TO {one.schema}")
-        await owner.execute(sql.replace("{schema}", one.schema))
+        await owner.execute(sql.replace("{schema}", one.schema).replace("{tenant}", one.schema))
 
 
 async def found(connection: asyncpg.Connection, stored: Structures) -> dict[str, list[str]]:
@@ -252,3 +255,30 @@ async def test_structures_are_stored_once_and_again_where_what_they_come_from_is
     assert len(await owner.fetch("SELECT digest FROM shared.structures")) == len(kept) + 1
     built = await Structures(CHAIN, builds=True).get(owner, HEAD)
     assert built == await structures.build(owner, CHAIN, HEAD)
+
+
+async def test_every_kind_of_alteration_has_words(
+    superuser: asyncpg.Connection, bakery: Resident, owner: asyncpg.Connection
+) -> None:
+    await alter(owner, bakery, EVERYTHING)
+    before = (await structures_of(superuser, [bakery.schema]))[bakery.schema]
+    wordless, lines = [], []
+    for alteration, _ in ALTERATIONS:
+        transaction = superuser.transaction()
+        await transaction.start()
+        await superuser.execute(f"SET LOCAL search_path TO {bakery.schema}, pg_temp")
+        await superuser.execute(alteration.replace("{tenant}", bakery.schema))
+        said = describe(before, (await structures_of(superuser, [bakery.schema]))[bakery.schema])
+        await transaction.rollback()
+        lines += said
+        if not said or any("<tenant>." in line or "\n" in line for line in said):
+            wordless.append((alteration, said))
+    assert wordless == []
+    assert set(lines) >= {
+        "quick.twice: GENERATED VIRTUAL expected, GENERATED STORED found",
+        "quick.twice: DEFAULT (a * 2) expected, DEFAULT (a * 3) found",
+        "people.id: IDENTITY ALWAYS expected, IDENTITY BY DEFAULT found",
+        "owner of table quick: the owner expected, tenantry_app found",
+        "partitioned table other: not expected",
+        'table "people.id\\nrelation b": not expected',
+    }
