@@ -19,7 +19,7 @@ from db.ledger.contracts import Migrated
 from db.migrations.lineage import Lineage
 from db.migrations.move import driver, move
 from db.migrations.render import is_online
-from db.migrations.run import MigrationError, current_revision, record_revision
+from db.migrations.run import MigrationError, current_revision
 from db.session import address, locks
 from db.session.connection import SESSION, Connection, migration_path
 from db.tenants import registry
@@ -138,9 +138,7 @@ async def migrated(
     Raises:
         MigrationError: the registry has no such tenant.
     """
-    locked = await registry.lock(connection, tenant_id)
-    if locked is None:
+    tenant = await registry.reached(connection, tenant_id, revision, lineage.compatible_from(revision))
+    if tenant is None:
         raise MigrationError(f"no tenant {tenant_id}")
-    await record_revision(connection, tenant_id, lineage, revision)
-    touched = await registry.touch(connection, locked)
-    await registry.tell(connection, touched, Migrated(tenant_id, touched.slug, revision), caused_by=caused_by)
+    await registry.tell(connection, tenant, Migrated(tenant_id, tenant.slug, revision), caused_by=caused_by)

@@ -7,6 +7,7 @@ from db.migrations.lineage import Lineage
 from db.migrations.render import Rendered, render
 from db.names import SchemaName, quoted, schema_name
 from db.server import installation, rights, roles
+from db.server.installation import Installation
 from db.session import locks
 from db.session.connection import Connection, migration_path
 from db.tenants import registry
@@ -23,13 +24,28 @@ async def current_revision(connection: Connection, schema: str) -> str | None:
         MigrationError: the table has more than one row.
     """
     table = f"{quoted(schema)}.alembic_version"
-    if await connection.fetchval("SELECT to_regclass($1)", table) is None:
+    if await connection.fetchval("SELECT to_regclass($1) IS NULL", table):
         return None
-    rows = await connection.fetch(f"SELECT version_num FROM {table} ORDER BY 1")
-    if len(rows) > 1:
-        found = ", ".join(row["version_num"] for row in rows)
-        raise MigrationError(f"{table} has {len(rows)} rows ({found}): leave the one that is true")
-    return rows[0]["version_num"] if rows else None
+    return await _stated(connection, table)
+
+
+async def _stated(connection: Connection, table: str) -> str | None:
+    """Return the revision in a version table, or None if it is empty.
+
+    By COPY, which is one simple message: a prepared statement would be another one for each schema.
+    """
+    told = bytearray()
+
+    async def take(data: bytes) -> None:
+        told.extend(data)
+
+    await connection.copy_from_query(f"SELECT version_num FROM {table} ORDER BY 1", output=take)
+    found = [line for line in told.decode().split("\n") if line]
+    if len(found) > 1:
+        raise MigrationError(
+            f"{table} has {len(found)} rows ({', '.join(found)}): leave the one that is true"
+        )
+    return found[0] if found else None
 
 
 async def upgrade_shared(
@@ -75,7 +91,7 @@ async def run_shared(connection: Connection, script: Rendered) -> None:
         connection: of the owner, in a transaction that holds the lineage's lock.
         script: the script, which must start at the revision of ``shared``.
     """
-    await _run(connection, "pg_catalog, pg_temp", script)
+    await _run(connection, "pg_catalog, pg_temp", script, await installation.of(connection))
     await rights.grant_shared(connection)
 
 
@@ -94,15 +110,30 @@ async def run_script(connection: Connection, schema: SchemaName, script: Rendere
     before = await current_revision(connection, schema)
     if before != script.start:
         raise MigrationError(f"{schema} is at {before}, not at {script.start}")
-    await _run(connection, migration_path(schema_name(schema)), script)
-    after = await current_revision(connection, schema)
+    await run_on(connection, schema, script, await installation.of(connection))
+
+
+async def run_on(connection: Connection, schema: SchemaName, script: Rendered, ours: Installation) -> None:
+    """Run a script in a tenant's schema that is known to be at the script's start, as `run_script` does.
+
+    Args:
+        connection: of the owner, in a transaction that holds the tenant's lock.
+        schema: the tenant's schema.
+        script: the script.
+        ours: the connection's installation.
+
+    Raises:
+        MigrationError: the schema did not reach the script's end.
+        asyncpg.PostgresError: a statement failed.
+    """
+    await _run(connection, migration_path(schema_name(schema)), script, ours)
+    after = await _stated(connection, f"{quoted(schema)}.alembic_version")
     if after != script.end:
         raise MigrationError(f"{schema} is at {after}, not at {script.end}")
-    await roles.grant_schema(connection, schema)
+    await roles.grant_schema(connection, schema, ours)
 
 
-async def _run(connection: Connection, path: str, script: Rendered) -> None:
-    ours = await installation.of(connection)
+async def _run(connection: Connection, path: str, script: Rendered, ours: Installation) -> None:
     statements = (statement.sql for statement in script.statements)
     await ours.execute(
         connection, (f"SET LOCAL search_path TO {path}", *statements, "SET LOCAL search_path TO ''")

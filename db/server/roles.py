@@ -199,7 +199,7 @@ def _foreign(schema: SchemaName) -> ForeignRoleError:
     return ForeignRoleError(f"the role {schema} is there, and is not of this installation's keepers")
 
 
-async def grant_schema(connection: Connection, schema: SchemaName) -> None:
+async def grant_schema(connection: Connection, schema: SchemaName, ours: Installation | None = None) -> None:
     """Grant a tenant's role its rights, after each migration.
 
     The role can read and write the rows of all tables except ``alembic_version``. It cannot run DDL.
@@ -210,9 +210,10 @@ async def grant_schema(connection: Connection, schema: SchemaName) -> None:
     Args:
         connection: of the owner, in a transaction.
         schema: the tenant's schema.
+        ours: the connection's installation, if it is known; it is asked for otherwise.
     """
     name = quoted(schema_name(schema))
-    ours = await installation.of(connection)
+    ours = ours or await installation.of(connection)
     path = migration_path(schema)
     # PostgreSQL keeps the path without quotes that it does not need.
     routines = await connection.fetch(_PATHLESS, schema, f"search_path={path}".replace('"', ""))

@@ -265,6 +265,30 @@ async def give_schema(connection: Connection, tenant: Tenant, schema: SchemaName
     return Tenant.of(row)
 
 
+async def reached(
+    connection: Connection, tenant_id: UUID, revision: str, compatible_from: str
+) -> Tenant | None:
+    """Record the revision of a tenant's schema, move the tenant to its next version, and return it, or None.
+
+    Args:
+        connection: of the owner, in the transaction of the migration.
+        tenant_id: the tenant's id.
+        revision: the revision.
+        compatible_from: the oldest revision whose code still works with the schema.
+    """
+    row = await connection.fetchrow(
+        f"""
+        UPDATE shared.tenants
+        SET revision = $2, compatible_from = $3, version = version + 1, updated_at = now()
+        WHERE id = $1 RETURNING {COLUMNS}
+        """,
+        tenant_id,
+        revision,
+        compatible_from,
+    )
+    return Tenant.of(row) if row else None
+
+
 def about(tenant: Tenant, data: Data, **more: Any) -> Message:
     """Make a message about a tenant, ordered by the tenant's version. ``more`` goes to `envelope.message`."""
     return message(data, subject=tenant.slug, tenant_id=tenant.id, tenant_version=tenant.version, **more)
