@@ -5,6 +5,8 @@ import os
 import pty
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
@@ -24,19 +26,20 @@ class Finished(msgspec.Struct, frozen=True):
     err: str
 
 
-async def typed(config: Settings, *command: str, within: float = 60) -> Finished:
+async def typed(config: Settings, *command: str, within: float = 60, folder: Path = PROJECT) -> Finished:
     """Run a command of the project and return how it ended.
 
     Args:
         config: settings for the command's environment.
         command: the name of the command, then its arguments.
         within: seconds that the command may take.
+        folder: where it is typed.
     """
 
     def run() -> Finished:
         done = subprocess.run(
             [str(BIN / command[0]), *command[1:]],
-            cwd=PROJECT,
+            cwd=folder,
             env=environment(config),
             capture_output=True,
             text=True,
@@ -72,8 +75,73 @@ async def typed_at_terminal(config: Settings, said: str, *command: str, within: 
     return await asyncio.to_thread(run)
 
 
-async def alembic(config: Settings, *arguments: str) -> Finished:
-    """Run ``alembic`` and check that it succeeds."""
-    done = await typed(config, "alembic", *arguments)
+async def watched(config: Settings, *command: str, within: float = 60) -> Finished:
+    """Run a command of the project whose stderr is a terminal, and return how it ended, with what was seen there."""
+
+    def run() -> Finished:
+        terminal, end = pty.openpty()
+        process = subprocess.Popen(
+            [str(BIN / command[0]), *command[1:]],
+            cwd=PROJECT,
+            env=environment(config),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=end,
+            text=True,
+        )
+        os.close(end)
+        seen = b"".join(iter(lambda: _read(terminal), b""))
+        out, _ = process.communicate(timeout=within)
+        os.close(terminal)
+        return Finished(process.returncode, out, seen.decode())
+
+    return await asyncio.to_thread(run)
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 4096)
+    except OSError:  # nobody writes to it any more
+        return b""
+
+
+class Going:
+    """A command that runs, and can be sent a signal."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
+    async def ended(self, *, within: float = 30) -> Finished:
+        """Wait for the command's end, and return how it ended."""
+        out, err = await asyncio.to_thread(self._process.communicate, timeout=within)
+        return Finished(self._process.returncode, out, err)
+
+
+@asynccontextmanager
+async def going(config: Settings, *command: str) -> AsyncIterator[Going]:
+    """Start a command of the project, yield it, and kill it at the end if it still runs."""
+    process = subprocess.Popen(  # noqa: ASYNC220 - it returns at once
+        [str(BIN / command[0]), *command[1:]],
+        cwd=PROJECT,
+        env=environment(config),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield Going(process)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+
+
+async def alembic(config: Settings, *arguments: str, folder: Path = PROJECT) -> Finished:
+    """Run ``alembic`` in a folder, and check that it succeeds."""
+    done = await typed(config, "alembic", *arguments, folder=folder)
     assert done.code == 0, done.err
     return done

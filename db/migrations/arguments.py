@@ -12,7 +12,10 @@ from db.migrations.lineage import ALIASES, LineageName
 ALL: Final = "all"
 """The value of ``-x tenant=`` that means every tenant, as no ``-x tenant=`` does."""
 
-_KNOWN: Final = ("tenant", "dry_run", "yes")
+MOST_JOBS: Final = 32
+"""Most tenants that an upgrade takes at a time: each has a connection of its own."""
+
+_KNOWN: Final = ("tenant", "dry_run", "yes", "jobs")
 _TRUE: Final = frozenset({"true", "1", "yes", "on"})
 _FALSE: Final = frozenset({"false", "0", "no", "off"})
 
@@ -25,12 +28,14 @@ class Arguments(msgspec.Struct, frozen=True):
         shared: whether the command is for the shared lineage.
         dry_run: whether to print the SQL only.
         yes: whether a downgrade that destroys rows goes on without asking.
+        jobs: how many tenants an upgrade takes at a time; None if that was not said.
     """
 
     tenant: str | None = None
     shared: bool = False
     dry_run: bool = False
     yes: bool = False
+    jobs: int | None = None
 
     @property
     def lineage(self) -> LineageName:
@@ -61,10 +66,25 @@ class Arguments(msgspec.Struct, frozen=True):
             shared=slug in ALIASES,
             dry_run=_flag(values, "dry_run"),
             yes=_flag(values, "yes"),
+            jobs=_number(values, "jobs"),
         )
 
+    def check(self, command: str) -> None:
+        """Check that a command knows the arguments.
 
-_EXAMPLES: Final = {"tenant": "SLUG, or -x tenant=all", "dry_run": "True", "yes": "True"}
+        Args:
+            command: the command's name.
+
+        Raises:
+            CommandError: ``jobs`` is given to another command than an upgrade.
+        """
+        if self.jobs is None or command == "upgrade":
+            return
+        turns = ": a downgrade takes one tenant after the other" if command == "downgrade" else ""
+        raise CommandError(f"-x jobs={self.jobs}: only upgrade knows it{turns}")
+
+
+_EXAMPLES: Final = {"tenant": "SLUG, or -x tenant=all", "dry_run": "True", "yes": "True", "jobs": "4"}
 
 
 def _flag(values: dict[str, str], key: str) -> bool:
@@ -72,3 +92,12 @@ def _flag(values: dict[str, str], key: str) -> bool:
     if value not in _TRUE | _FALSE:
         raise CommandError(f"-x {key}={values[key]}: expected True or False")
     return value in _TRUE
+
+
+def _number(values: dict[str, str], key: str) -> int | None:
+    value = values.get(key)
+    if value is None:
+        return None
+    if not (value.isascii() and value.isdigit() and 1 <= int(value) <= MOST_JOBS):
+        raise CommandError(f"-x {key}={value}: expected a whole number from 1 to {MOST_JOBS}")
+    return int(value)

@@ -11,6 +11,7 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.script import write_hooks
 from alembic.util import CommandError
 from sqlalchemy import Connection, MetaData, text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import (
     domain,  # noqa: F401 - its tables join the metadata
@@ -23,13 +24,13 @@ from db.migrations.move import driver
 from db.migrations.online import migrated
 from db.migrations.render import render
 from db.migrations.run import record_revision
-from db.migrations.schemas import Schemas, Target
+from db.migrations.schemas import Schemas, Target, search_path
 from db.models import (
     access,  # noqa: F401
     ledger,
 )
 from db.models.base import Base
-from db.server import installation, rights, roles
+from db.server import installation, rights
 
 METADATA: Final[dict[LineageName, MetaData]] = {
     "shared": ledger.LedgerMessage.metadata,
@@ -37,29 +38,35 @@ METADATA: Final[dict[LineageName, MetaData]] = {
 }
 
 
-async def run_on(
-    environment: EnvironmentContext, schemas: Schemas, target: Target, *, records: bool = False
-) -> None:
+async def run_on(environment: EnvironmentContext, connection: AsyncConnection, target: Target) -> None:
     """Run the command that Alembic has prepared on one schema.
 
     Args:
         environment: Alembic's environment.
-        schemas: the schemas of the database.
+        connection: of the owner, not in a transaction. Its ``search_path`` becomes the schema.
         target: the schema.
-        records: whether the command changes the schema's revision, which the registry has to know.
     """
-    if not records:
-        if target.lineage == "tenant":
-            environment.config.print_stdout("%s:", target.label)
-        async with schemas.connected(target.schema) as connection:
-            await connection.run_sync(_run, environment, target, ())
-        return
+    if target.lineage == "tenant":
+        environment.config.print_stdout("%s:", target.label)
+    try:
+        await connection.execute(text(f"SET search_path TO {search_path(target.schema)}"))
+        await connection.commit()  # Alembic commits what it has begun itself
+        await connection.run_sync(_run, environment, target, ())
+    finally:
+        await connection.rollback()
 
-    def applied(*, ctx: Any, heads: set[str], **_: Any) -> None:
-        revision = next(iter(heads), None)
-        ctx.connection.connection.dbapi_connection.run_async(
-            lambda raw: _stamped(schemas.lineage(target.lineage), target, raw, revision)
-        )
+
+async def stamp_shared(environment: EnvironmentContext, schemas: Schemas, target: Target) -> None:
+    """Run the stamp of ``shared`` that Alembic has prepared, and grant the API's login its rights.
+
+    Args:
+        environment: Alembic's environment.
+        schemas: the schemas of the database.
+        target: the schema ``shared``.
+    """
+
+    def applied(*, ctx: Any, **_: Any) -> None:
+        ctx.connection.connection.dbapi_connection.run_async(rights.grant_shared)
 
     async with schemas.locked(target) as connection:
         await connection.run_sync(_run, environment, target, (applied,))
@@ -126,15 +133,6 @@ async def record(lineage: Lineage, target: Target, connection: Any, revision: st
         await migrated(connection, target.tenant_id, lineage, revision, caused_by=None)
 
 
-async def _stamped(lineage: Lineage, target: Target, connection: Any, revision: str | None) -> None:
-    """Write grants, registry and event of a stamped revision, in the transaction that stamps it."""
-    if target.tenant_id is None:
-        await rights.grant_shared(connection)
-    else:
-        await roles.grant_schema(connection, names.schema_name(target.schema))
-    await record(lineage, target, connection, revision)
-
-
 @write_hooks.register("style")
 def format_revision(file: str, _: Mapping[str, str]) -> None:
     """Format a new revision as the project is formatted, where ruff is installed."""
@@ -144,4 +142,4 @@ def format_revision(file: str, _: Mapping[str, str]) -> None:
     # An empty revision is written by hand, and keeps its imports for that; a merge stays empty.
     kept = () if "\n    op." in written or "\ndown_revision = (" in written else ("--ignore", "F401")
     for arguments in (["check", "--fix", "--quiet", *kept], ["format", "--quiet"]):
-        subprocess.run([sys.executable, "-m", "ruff", *arguments, file], check=False)  # noqa: S603 - our own file
+        subprocess.run([sys.executable, "-m", "ruff", *arguments, "--no-cache", file], check=False)  # noqa: S603 - our own file

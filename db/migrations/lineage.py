@@ -166,6 +166,9 @@ class Lineage:
 
 def narrow(script: ScriptDirectory, name: LineageName) -> None:
     """Restrict a script directory to one lineage; alembic.ini names both."""
-    script.version_locations = [str(Path(script.dir) / "versions" / name)]
+    locations = [str(Path(script.dir) / "versions" / name)]
+    if script.version_locations == locations:
+        return  # the files are read already
+    script.version_locations = locations
     script.__dict__.pop("_version_locations", None)  # Alembic has cached the locations
     script.revision_map = type(script.revision_map)(script._load_revisions)  # noqa: SLF001

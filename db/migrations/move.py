@@ -16,11 +16,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.migrations import rules
 from db.migrations.lineage import Lineage
-from db.migrations.plan import Direction, legs, script_of
+from db.migrations.plan import Direction, Leg, legs, script_of
 from db.migrations.proxies import pointed_at
-from db.migrations.run import run_script, run_shared
+from db.migrations.run import MigrationError, current_revision, run_on, run_shared
 from db.names import schema_name
-from db.server import rights, roles
+from db.server import installation, rights, roles
+from db.server.installation import Installation
 from db.session.connection import Connection
 
 Record = Callable[[Connection, str | None], Awaitable[None]]
@@ -59,13 +60,50 @@ async def move(
             await connection.run_sync(_run_online, lineage, schema, direction, leg.stops[0], record)
             continue
         async with raw.transaction():
+            if lineage.name == "tenant":
+                at, ours = await current_revision(raw, schema), await installation.of(raw)
+                await run_leg(raw, lineage, schema, direction, leg, at, ours, record)
+                continue
             for stop in leg.stops:
                 script = script_of(lineage, stop, direction)
-                if lineage.name == "shared":
-                    await run_shared(raw, script)
-                else:
-                    await run_script(raw, schema_name(schema), script)
+                await run_shared(raw, script)
                 await record(raw, script.end)
+
+
+async def run_leg(
+    connection: Connection,
+    lineage: Lineage,
+    schema: str,
+    direction: Direction,
+    leg: Leg,
+    current: str | None,
+    ours: Installation,
+    record: Record,
+) -> None:
+    """Run the scripts of a leg in a tenant's schema, each with its record.
+
+    Args:
+        connection: of the owner, in a transaction that holds the tenant's lock.
+        lineage: the tenants' lineage.
+        schema: the schema's name.
+        direction: up or down.
+        leg: the leg, which runs as scripts.
+        current: the schema's revision, as the transaction has read it.
+        ours: the connection's installation.
+        record: called after each script.
+
+    Raises:
+        MigrationError: the schema is not where the leg begins, or a script did not bring it to its end.
+        RenderError: a revision cannot be taken back.
+        asyncpg.PostgresError: a statement failed.
+    """
+    for stop in leg.stops:
+        script = script_of(lineage, stop, direction)
+        if current != script.start:
+            raise MigrationError(f"{schema} is at {current}, not at {script.start}")
+        await run_on(connection, schema_name(schema), script, ours)
+        await record(connection, script.end)
+        current = script.end
 
 
 async def driver(connection: AsyncConnection) -> Any:

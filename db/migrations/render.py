@@ -102,6 +102,11 @@ def render(lineage: Lineage, start: str | None, end: str) -> Rendered:
     return Rendered(start, end, _record(lineage, start, _ups(lineage, path), settles=_defers(lineage)))
 
 
+def version_table(lineage: Lineage) -> str:
+    """Return the statement that makes the version table in a schema that has none."""
+    return render(lineage, None, lineage.base).statements[0].sql
+
+
 @lru_cache(maxsize=64)
 def render_down(lineage: Lineage, start: str, end: str | None) -> Rendered:
     """Render the downgrades from ``start`` to ``end``, newest first.

@@ -16,7 +16,7 @@ from db.migrations.lineage import Lineage, LineageName
 from db.migrations.lineages import lineage
 from db.migrations.move import driver
 from db.migrations.run import current_revision
-from db.session import address, locks
+from db.session import address, locks, pooler
 from db.session.connection import SESSION, migration_path
 from db.settings import Settings
 from db.tenants import lists
@@ -38,6 +38,12 @@ class Target(msgspec.Struct, frozen=True):
     label: str
     revision: str | None = None
     tenant_id: UUID | None = None
+
+
+def search_path(schema: str) -> str:
+    """Return the search path of a command on a schema."""
+    # The shared lineage names its schema, and autogenerate needs it not to be the default schema.
+    return "pg_catalog" if schema == "shared" else migration_path(schema)
 
 
 class Schemas:
@@ -90,6 +96,22 @@ class Schemas:
             for tenant in tenants
         ]
 
+    async def session(self) -> pooler.Plain:
+        """Return a connection as the owner for one tenant after the other; it is not in a transaction.
+
+        Raises:
+            CommandError: PostgreSQL cannot be reached.
+        """
+        try:
+            return await address.connect(self._url, server_settings=self._session_settings)
+        except OSError as error:
+            raise CommandError(f"PostgreSQL cannot be reached: {error}") from error
+
+    @property
+    def _session_settings(self) -> dict[str, str]:
+        timeout = round(self._settings.migration_lock_timeout * 1000)
+        return {**SESSION, "lock_timeout": str(timeout)}
+
     @asynccontextmanager
     async def connected(self, schema: str) -> AsyncIterator[AsyncConnection]:
         """Connect as the owner with ``schema`` as the search path.
@@ -97,14 +119,7 @@ class Schemas:
         Raises:
             CommandError: PostgreSQL cannot be reached.
         """
-        # The shared lineage names its schema, and autogenerate needs it not to be the default schema.
-        path = "pg_catalog" if schema == "shared" else migration_path(schema)
-        session = {
-            **SESSION,
-            "search_path": path,
-            "lock_timeout": str(round(self._settings.migration_lock_timeout * 1000)),
-        }
-        engine = address.engine(self._url, session)
+        engine = address.engine(self._url, {**self._session_settings, "search_path": search_path(schema)})
         try:
             connection = await engine.connect()
         except OSError as error:

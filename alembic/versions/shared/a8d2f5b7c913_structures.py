@@ -9,7 +9,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "a8d2f5b7c913"
-down_revision = "e3a91b7c5d02"
+down_revision = "a51f0c2d9e84"
 branch_labels = None
 depends_on = None
 # The oldest revision whose code still works with this one.
