@@ -12,7 +12,7 @@ from db.migrations.fingerprint import fingerprint
 from db.migrations.lineage import Lineage
 from db.migrations.render import render
 from db.migrations.run import run_script
-from db.names import SchemaName, new_schema_name
+from db.names import SchemaName, new_schema_name, schema_name
 from db.server import installation, roles
 from db.session import locks
 from db.session.connection import Connection
@@ -49,7 +49,7 @@ async def claim(connection: Connection, tenant: Tenant, lineage: Lineage) -> tup
     """
     known = sorted(lineage.applied(lineage.head))
     while row := await connection.fetchrow(_TAKE, known, lineage.head):
-        schema = SchemaName(row["schema_name"])
+        schema = schema_name(row["schema_name"])
         if await _is_as_built(connection, schema, row["fingerprint"]):
             return await registry.give_schema(connection, tenant, schema), row["revision"]
         log.error("a schema of the pool was not as it was built, and is dropped", schema=schema)
@@ -102,7 +102,7 @@ async def _renew(connection: Connection, lineage: Lineage, known: list[str]) -> 
     row = await connection.fetchrow(_STALE, known, lineage.head)
     if row is None:
         return False
-    schema = SchemaName(row["schema_name"])
+    schema = schema_name(row["schema_name"])
     await run_script(connection, schema, render(lineage, row["revision"], lineage.head))
     await connection.execute(
         "UPDATE shared.pool_schemas SET revision = $2, fingerprint = $3 WHERE schema_name = $1",
@@ -117,7 +117,7 @@ async def _drop(connection: Connection, known: list[str], head: str) -> bool:
     row = await connection.fetchrow(_TAKE, known, head)
     if row is None:
         return False
-    await roles.drop_schema(connection, SchemaName(row["schema_name"]))
+    await roles.drop_schema(connection, schema_name(row["schema_name"]))
     return True
 
 

@@ -40,6 +40,7 @@ DENIED_TO_THE_LOGIN: dict[str, dict[str, str]] = {
         "UPDATE": ALL,
         "DELETE": ALL,
     },
+    "pool_schemas": {"SELECT": ALL, "INSERT": ALL, "UPDATE": ALL, "DELETE": ALL},
     "replay_messages": {"UPDATE": ALL},
     "replays": {
         "INSERT": "done, skipped, status, next_at, created_at, finished_at",
