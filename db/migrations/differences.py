@@ -23,13 +23,13 @@ _TYPES: Final = (
 )
 """Names of types that SQL writes in several words, and what people write."""
 _CODES: Final = (
-    (re.compile(r" IDENTITY a(?= |$)"), " IDENTITY ALWAYS"),
-    (re.compile(r" IDENTITY d(?= |$)"), " IDENTITY BY DEFAULT"),
-    (re.compile(r" GENERATED s(?= |$)"), " GENERATED STORED"),
-    (re.compile(r" GENERATED v(?= |$)"), " GENERATED VIRTUAL"),
-    (re.compile(r" ENABLED A$"), " ENABLED ALWAYS"),
-    (re.compile(r" ENABLED D$"), " DISABLED"),
-    (re.compile(r" ENABLED R$"), " ENABLED REPLICA"),
+    (re.compile(r" IDENTITY a(?= |\Z)"), " IDENTITY ALWAYS"),
+    (re.compile(r" IDENTITY d(?= |\Z)"), " IDENTITY BY DEFAULT"),
+    (re.compile(r" GENERATED s(?= |\Z)"), " GENERATED STORED"),
+    (re.compile(r" GENERATED v(?= |\Z)"), " GENERATED VIRTUAL"),
+    (re.compile(r" ENABLED A\Z"), " ENABLED ALWAYS"),
+    (re.compile(r" ENABLED D\Z"), " DISABLED"),
+    (re.compile(r" ENABLED R\Z"), " ENABLED REPLICA"),
 )
 """Letters of the catalog, and what they mean."""
 
@@ -89,7 +89,7 @@ def _belongs(kind: str, name: str, pair: _Pair, whole: _Key) -> bool:
     if (
         kind in _OF_AN_OBJECT
     ):  # named by PostgreSQL's identity, such as `function <tenant>.f(integer) TO PUBLIC`
-        return re.search(rf" <tenant>\.{re.escape(other.partition('(')[0])}(?:[.(]|$| TO )", name) is not None
+        return re.search(rf" <tenant>\.{re.escape(other.partition('(')[0])}(?:[.(]|\Z| TO )", name) is not None
     if kind == "index" and other_kind == "constraint":
         return name == other
     if other_kind != "relation":
@@ -104,7 +104,7 @@ def _belongs(kind: str, name: str, pair: _Pair, whole: _Key) -> bool:
 def _is_its_sequence(pair: _Pair, owner: str) -> bool:
     """Return whether a sequence is that of a table or column."""
     return any(
-        each is not None and re.search(rf" (?:OF|BY) <tenant>\.{re.escape(owner)}(?:\.|$)", each.definition)
+        each is not None and re.search(rf" (?:OF|BY) <tenant>\.{re.escape(owner)}(?:\.|\Z)", each.definition)
         for each in pair
     )
 
