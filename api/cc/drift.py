@@ -41,7 +41,10 @@ class DriftController(Controller):
     path = "/cc/drift"
     tags = ("Control center: tenants",)
 
-    @get(opt=operator(), summary="Compare tenants' schemas with their revisions, and list those that differ")
+    @get(
+        opt=operator() | {"problems": ("not-found",)},
+        summary="Compare tenants' schemas with their revisions, and list those that differ",
+    )
     async def index(
         self,
         request: ApiRequest,
