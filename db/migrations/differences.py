@@ -89,7 +89,9 @@ def _belongs(kind: str, name: str, pair: _Pair, whole: _Key) -> bool:
     if (
         kind in _OF_AN_OBJECT
     ):  # named by PostgreSQL's identity, such as `function <tenant>.f(integer) TO PUBLIC`
-        return re.search(rf" <tenant>\.{re.escape(other.partition('(')[0])}(?:[.(]|\Z| TO )", name) is not None
+        return (
+            re.search(rf" <tenant>\.{re.escape(other.partition('(')[0])}(?:[.(]|\Z| TO )", name) is not None
+        )
     if kind == "index" and other_kind == "constraint":
         return name == other
     if other_kind != "relation":
