@@ -114,6 +114,19 @@ class Going:
     def signal(self, number: int) -> None:
         self._process.send_signal(number)
 
+    async def says(self, words: str) -> None:
+        """Wait until the command has written some words to stdout."""
+
+        def read() -> None:
+            assert self._process.stdout is not None
+            said = b""
+            while words.encode() not in said:
+                more = os.read(self._process.stdout.fileno(), 4096)
+                assert more, said
+                said += more
+
+        await asyncio.to_thread(read)
+
     async def ended(self, *, within: float = 30) -> Finished:
         """Wait for the command's end, and return how it ended."""
         out, err = await asyncio.to_thread(self._process.communicate, timeout=within)
@@ -122,22 +135,25 @@ class Going:
 
 @asynccontextmanager
 async def going(config: Settings, *command: str) -> AsyncIterator[Going]:
-    """Start a command of the project, yield it, and kill it at the end if it still runs."""
+    """Start a command of the project, yield it, and kill it at the end if it still runs. Its stdin is a terminal."""
+    terminal, end = pty.openpty()
     process = subprocess.Popen(  # noqa: ASYNC220 - it returns at once
         [str(BIN / command[0]), *command[1:]],
         cwd=PROJECT,
         env=environment(config),
-        stdin=subprocess.DEVNULL,
+        stdin=end,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+    os.close(end)
     try:
         yield Going(process)
     finally:
         if process.poll() is None:
             process.kill()
             process.communicate()
+        os.close(terminal)
 
 
 async def alembic(config: Settings, *arguments: str, folder: Path = PROJECT) -> Finished:

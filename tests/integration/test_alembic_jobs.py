@@ -149,6 +149,19 @@ async def test_an_interrupt_leaves_each_tenant_whole_and_the_same_command_goes_o
     assert [await at(owner, slug) for slug in SLUGS] == ["r1"] * len(SLUGS)
 
 
+async def test_an_interrupt_of_the_question_is_a_no(
+    fleet: None, config: Settings, owner: asyncpg.Connection
+) -> None:
+    async with going(config, "alembic", "downgrade", "-1") as running:
+        await running.says("Go on?")
+        running.signal(signal.SIGINT)
+        done = await running.ended()
+    assert done.code == 130
+    assert "FAILED: stopped" in done.err
+    assert "Traceback" not in done.err
+    assert [await at(owner, slug) for slug in SLUGS] == [HEAD] * len(SLUGS)
+
+
 async def test_revisions_that_run_online_take_turns_whatever_the_jobs(
     fleet: None, config: Settings, owner: asyncpg.Connection, tmp_path: Path
 ) -> None:
