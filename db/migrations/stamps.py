@@ -52,7 +52,7 @@ async def stamp(schemas: Schemas, target: Target, text: str, *, purge: bool) -> 
             raise CommandError(f"it is at {current}, which this release does not know; --purge overwrites it")
         revision = plan.resolve(chain, text, [current])
         ours, scratch = await installation.of(raw), names.new_schema_name()
-        await roles.prepare_schema(raw, scratch)
+        await roles.prepare_schema(raw, scratch)  # on Citus the role stays, until upkeep drops it
         async with raw.transaction():
             await _write(raw, schema, chain, revision, ours)
             await _check(raw, schema, await _expected(raw, scratch, chain, revision, ours), revision)
