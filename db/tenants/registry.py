@@ -276,12 +276,9 @@ async def reached(
         revision: the revision.
         compatible_from: the oldest revision whose code still works with the schema.
     """
+    changes = "revision = $2, compatible_from = $3, version = version + 1, updated_at = now()"
     row = await connection.fetchrow(
-        f"""
-        UPDATE shared.tenants
-        SET revision = $2, compatible_from = $3, version = version + 1, updated_at = now()
-        WHERE id = $1 RETURNING {COLUMNS}
-        """,
+        f"UPDATE shared.tenants SET {changes} WHERE id = $1 RETURNING {COLUMNS}",
         tenant_id,
         revision,
         compatible_from,
