@@ -117,6 +117,7 @@ async def bootstrap(
         await connection.close()
     owner_url = with_login(superuser_url, ours.owner, owner_password)
     await migrate_shared(owner_url, settings, regrant=True)
+    await _store_structures(owner_url, settings)
     return Bootstrapped(
         owner_url, with_login(superuser_url, ours.app, app_password), adopted, await _mended(owner_url)
     )
@@ -157,8 +158,6 @@ async def prepare_database(connection: Connection, prefix: str | None = None, *,
 async def migrate_shared(owner_url: str, settings: Settings, *, regrant: bool = False) -> str:
     """Make a keeper if there is none, install extensions, migrate ``shared`` to its head, and return the revision.
 
-    Then store the structures of tenants' revisions that are not stored yet.
-
     Args:
         owner_url: the address of the owner.
         settings: Alembic's configuration file.
@@ -177,9 +176,7 @@ async def migrate_shared(owner_url: str, settings: Settings, *, regrant: bool = 
             await roles.keeper(connection)
             owner = (await installation.of(connection)).owner
             await extensions.prepare(connection, extensions.WANTED, owner)
-        revision = await _migrated(connection, settings, regrant=regrant)
-        await structures.store(connection, lineage("tenant", settings.alembic_config))
-        return revision
+        return await _migrated(connection, settings, regrant=regrant)
     finally:
         await connection.close()
 
@@ -193,6 +190,15 @@ async def _migrated(connection: Connection, settings: Settings, *, regrant: bool
             log.warning("tables of shared are in use; trying again in %d s", pause)
             await asyncio.sleep(pause)
     return await upgrade_shared(connection, chain, lock_timeout=timeout, regrant=regrant)
+
+
+async def _store_structures(owner_url: str, settings: Settings) -> None:
+    """Store what schemas of each revision look like, which provisioners do as well after they have started."""
+    connection = await address.connect(owner_url)
+    try:
+        await structures.store(connection, lineage("tenant", settings.alembic_config))
+    finally:
+        await connection.close()
 
 
 async def _mended(owner_url: str) -> int:

@@ -215,7 +215,9 @@ async def _judge(
         return Verdict(tenant, differences, f"this release does not know revision {tenant.revision}")
     expected = await structures.get(connection, tenant.revision)
     if expected is None:
-        reason = f"the structure of revision {tenant.revision} is not stored yet; a provisioner does it as it starts"
+        reason = (
+            f"the structure of revision {tenant.revision} is not stored yet; provisioners do it once they run"
+        )
         return Verdict(tenant, differences, reason)
     if found != expected:
         others = await structures.revisions_of(connection, found)

@@ -24,6 +24,8 @@ from db.session.connection import Connection
 
 log = logging.getLogger(__name__)
 
+_TIMEOUT: Final = 30_000
+"""Milliseconds that a statement may take in an empty schema."""
 _OBJECTS: Final = msgspec.json.Decoder(list[Object])
 
 
@@ -95,6 +97,7 @@ async def _build(connection: Connection, lineage: Lineage, revision: str) -> Str
     transaction = connection.transaction()
     await transaction.start()
     try:
+        await connection.execute(f"SET LOCAL statement_timeout = {_TIMEOUT}")
         await roles.create_schema(connection, scratch)
         await run_script(connection, scratch, render(lineage, None, revision))
         return (await structures(connection, [scratch]))[scratch]

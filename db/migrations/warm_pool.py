@@ -58,7 +58,7 @@ async def claim(connection: Connection, tenant: Tenant, lineage: Lineage) -> tup
 
 
 async def refill(connection: Connection, lineage: Lineage, *, size: int) -> bool:
-    """Add a schema to the pool, renew an old one or drop one that is too much. Return whether there was any to do.
+    """Add a schema to the pool, renew an old one or drop one that is too much. Return whether something was done.
 
     While tenants wait to be provisioned, nothing is added: they come first.
 
@@ -78,12 +78,17 @@ async def refill(connection: Connection, lineage: Lineage, *, size: int) -> bool
         )
         if count > size:
             return await _drop(connection, known, lineage.head)
-        if await connection.fetchval(_SIGN_UPS_WAIT):
+        if await is_awaited(connection):
             return False
         if count < size:
             await _add(connection, lineage)
             return True
         return await _renew(connection, lineage, known)
+
+
+async def is_awaited(connection: Connection) -> bool:
+    """Return whether a tenant waits to be provisioned, so that nothing is to be made ahead now."""
+    return bool(await connection.fetchval(_SIGN_UPS_WAIT))
 
 
 async def _add(connection: Connection, lineage: Lineage) -> None:
