@@ -3,10 +3,11 @@
 import asyncio
 import os
 import pty
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -126,6 +127,18 @@ class Going:
                 said += more
 
         await asyncio.to_thread(read)
+
+    async def interrupted(self) -> Finished:
+        """Press Ctrl-C, and return how the command ended.
+
+        Pressed again where nothing happens: one that comes between a prompt and the read of its answer is not seen
+        by Python until something is read.
+        """
+        for _ in range(5):
+            self.signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                return await self.ended(within=6)
+        raise AssertionError("the command goes on")
 
     async def ended(self, *, within: float = 30) -> Finished:
         """Wait for the command's end, and return how it ended."""
