@@ -22,7 +22,7 @@ from db.local.servers.rabbitmq import RabbitNode, get_installation
 from db.settings import PROJECT, Settings
 from provisioner import topology
 from tests import leaks
-from tests.databases import TEMPLATE, cloned
+from tests.databases import TEMPLATE, cloned, in_memory
 from tests.people import ADMIN, Person, log_in
 from tests.support import (
     APP_PASSWORD,
@@ -79,21 +79,21 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
     """Yield a PostgreSQL server for the run. Durability is off; a test that needs it starts its own server."""
-    home = tmp_path_factory.mktemp("postgres")
-    server = PostgresServer(
-        home,
-        settings={
-            "fsync": "off",
-            "synchronous_commit": "off",
-            "full_page_writes": "off",
-            "autovacuum": "off",
-        },
-        log=leaks.output("postgres"),
-    )
-    server.start()
-    yield server
-    server.stop()
-    shutil.rmtree(home, ignore_errors=True)
+    with in_memory(tmp_path_factory.mktemp("postgres")) as home:
+        server = PostgresServer(
+            home,
+            settings={
+                "fsync": "off",
+                "synchronous_commit": "off",
+                "full_page_writes": "off",
+                "autovacuum": "off",
+                "max_wal_size": "256MB",
+            },
+            log=leaks.output("postgres"),
+        )
+        server.start()
+        yield server
+        server.stop()
 
 
 @pytest.fixture(scope="session")

@@ -74,14 +74,29 @@ def messages(seed: int, *, genuine: float = 0.015) -> Iterator[Sent]:
     while True:
         number += 1
         if chance.random() < genuine:
-            slug = f"genuine{number}"
-            body = event(str(UUID(int=chance.getrandbits(128))), source="fuzz", name=slug, slug=slug)
-            yield Sent(topology.SIGNUP, body, properties(chance, lasting=True), slug)
+            yield _genuine(chance, f"genuine{number}")
         else:
             exchange = chance.choice(_QUEUES)
             body = chance.choice(_BODIES)(chance, b"%d" % number)
             # A broker drops what expires in the last queue of all.
             yield Sent(exchange, body, properties(chance, lasting=exchange == topology.DEAD))
+
+
+def signups(seed: int, slug: str, count: int) -> list[Sent]:
+    """Return genuine sign-ups.
+
+    Args:
+        seed: of their properties.
+        slug: what their slugs begin with.
+        count: how many.
+    """
+    chance = random.Random(f"{seed} {slug}")
+    return [_genuine(chance, f"{slug}{number}") for number in range(count)]
+
+
+def _genuine(chance: random.Random, slug: str) -> Sent:
+    body = event(str(UUID(int=chance.getrandbits(128))), source="fuzz", name=slug, slug=slug)
+    return Sent(topology.SIGNUP, body, properties(chance, lasting=True), slug)
 
 
 async def publish(url: str, sent: Iterable[Sent]) -> None:

@@ -83,6 +83,10 @@ class Report(msgspec.Struct):
     """Random deliveries."""
     looks: int = 0
     """How often broker and heartbeats were compared."""
+    samples: int = 0
+    """How often they were looked at while messages came and went."""
+    differed: int = 0
+    """How often they differed then."""
     seconds: float = 0.0
     wrong: list[str] = []
 
@@ -139,10 +143,9 @@ async def soak(plan: Plan, home: Path, say: Callable[[str], None] = say) -> Repo
                 f"only {report.signed_up} were answered, the last was {report.last!r}; {strangers.sent} sent"
             )
         say(f"{report.signed_up} signed up, {strangers.sent} sent; waiting until all is quiet")
-        await _verify(running, report, strangers, plan.healing)
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
+        await _verify(running, report, strangers, watching, plan.healing)
         report.strange, report.looks = strangers.sent, strangers.compared
+        report.samples, report.differed = strangers.samples, strangers.differed
         report.wrong += strangers.wrong
         report.seconds = time.monotonic() - started
     return report
@@ -231,10 +234,15 @@ async def _heard(node: RabbitNode) -> dict[UUID, list[bytes]]:
     return heard
 
 
-async def _verify(running: Stack, report: Report, strangers: Strangers, within: float) -> None:
+async def _verify(
+    running: Stack, report: Report, strangers: Strangers, watching: asyncio.Task[None], within: float
+) -> None:
     owner = await asyncpg.connect(running.config.require("owner_database_url"))
     try:
         await strangers.taken(within=within)  # what is still to be parked makes events
+        await strangers.compared_again(within=60)
+        watching.cancel()
+        await asyncio.wait([watching])
         await Healed(running.config)(amqp_url=running.node.url, within=within)
         await strangers.verify(owner)
         heard = await _heard(running.node)
@@ -248,6 +256,7 @@ async def _verify(running: Stack, report: Report, strangers: Strangers, within: 
     except AssertionError as error:
         report.wrong.append(str(error))
     finally:
+        watching.cancel()
         await owner.close()
 
 
@@ -277,7 +286,8 @@ def main(arguments: list[str] | None = None) -> int:
     say(
         f"{report.signed_up} sign-ups ({report.repeats} asked again), killed {dict(report.kills)},"
         f" {report.heard} events heard, {report.strange} random deliveries, {report.looks} looks at what is in"
-        f" hand, {report.seconds:.0f} s"
+        f" hand ({report.differed} of {report.samples} samples differed while messages came and went),"
+        f" {report.seconds:.0f} s"
     )
     for line in report.wrong:
         say(f"WRONG {line}")

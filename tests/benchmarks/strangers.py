@@ -23,6 +23,8 @@ from tests.support import eventually
 _GENUINE: Final = 0.002
 _READY: Final = 500
 """Messages that may wait in the queues before more are sent."""
+_HELD: Final = 3
+"""Sign-ups that are kept in hand for a comparison."""
 _BETWEEN: Final = 10.0
 """Seconds between two comparisons."""
 
@@ -48,7 +50,11 @@ class Strangers:
         self.junk = 0
         self.genuine: set[str] = set()
         self.compared = 0
-        """How often broker and heartbeats agreed."""
+        """How often broker and heartbeats agreed, both with nothing in hand and with sign-ups in hand."""
+        self.samples = 0
+        """How often they were looked at while messages came and went, with the same number before and after."""
+        self.differed = 0
+        """How often the two differed then, by chance."""
         self.wrong: list[str] = []
 
     def disturbed(self) -> None:
@@ -98,24 +104,47 @@ class Strangers:
         """Compare the broker's count of unacknowledged messages with what heartbeats say is in hand.
 
         Neither is of the same moment as the other, and while messages come and go the two differ by chance. So
-        nothing is sent meanwhile; once the queues are empty, the two must agree before a heartbeat is too old.
+        nothing is sent meanwhile, and the two are compared twice: once the queues are empty, and while a lock keeps
+        sign-ups in hand. Each time they must agree before a heartbeat is too old.
         """
         async with self._sending:
-            empty_since: float | None = None
-            while time.monotonic() > self._quiet_from:
-                before = await self._in_hand(owner)
-                count = await unacknowledged(self._node)
-                if empty_since and before == count == await self._in_hand(owner):
-                    self.compared += 1
-                    return
-                now = time.monotonic()
-                if await self._ready():
-                    empty_since = None
-                elif empty_since is None:
-                    empty_since = now
-                elif now - empty_since > self._config.heartbeat_timeout:
-                    self.wrong.append(f"{count} unacknowledged at the broker, {before} in hand by heartbeats")
-                    return
+            if not await self._agree(owner, least=0):
+                return
+            async with owner.transaction():
+                await owner.execute("LOCK TABLE shared.pending_admins IN SHARE MODE")
+                signups = fuzz.signups(self._seed, f"held{self.compared}x", _HELD)
+                await fuzz.publish(self._node.url, signups)
+                self.genuine |= {one.slug for one in signups if one.slug}
+                self.compared += await self._agree(owner, least=_HELD)
+
+    async def _agree(self, owner: asyncpg.Connection, *, least: int) -> bool:
+        """Wait until both count the same, and nothing waits in the queues; False if a kill came between.
+
+        Args:
+            owner: a connection to the ledger.
+            least: what both must count at least.
+        """
+        empty_since: float | None = None
+        while time.monotonic() > self._quiet_from:
+            before = await self._in_hand(owner)
+            count = await unacknowledged(self._node)
+            after = await self._in_hand(owner)
+            if empty_since and least <= before == count == after:
+                return True
+            now = time.monotonic()
+            if await self._ready():
+                empty_since = None
+                if before == after:  # else the number was changing, and says nothing
+                    self.samples += 1
+                    self.differed += before != count
+            elif empty_since is None:
+                empty_since = now
+            elif now - empty_since > self._config.heartbeat_timeout:
+                self.wrong.append(
+                    f"{count} unacknowledged at the broker, {before} in hand by heartbeats, {least} at least"
+                )
+                return False
+        return False
 
     async def _in_hand(self, owner: asyncpg.Connection) -> int:
         return await heartbeats.count_in_hand(owner, silent_after=self._config.heartbeat_timeout)
@@ -134,6 +163,19 @@ class Strangers:
 
         await eventually(empty, within=within, what="queues from which all was taken")
 
+    async def compared_again(self, *, within: float) -> None:
+        """Wait until the two were compared once more.
+
+        Args:
+            within: seconds to wait at most.
+        """
+        compared = self.compared
+
+        async def again() -> bool:
+            return self.compared > compared
+
+        await eventually(again, within=within, what="comparing broker and heartbeats")
+
     async def verify(self, owner: asyncpg.Connection) -> None:
         """Add to `wrong` what was not parked once, not answered, or stayed unsettled at the broker."""
         parked = await owner.fetchval("SELECT count(*) FROM shared.messages WHERE type = 'unknown'")
@@ -146,9 +188,3 @@ class Strangers:
             self.wrong.append(f"{len(self.genuine)} genuine sign-ups among them, {len(rows)} active")
         if left := await unacknowledged(self._node):
             self.wrong.append(f"{left} deliveries are unsettled")
-        compared = self.compared
-
-        async def has_compared() -> bool:
-            return self.compared > compared
-
-        await eventually(has_compared, within=60, what="comparing broker and heartbeats")

@@ -101,7 +101,9 @@ async def test_requests_that_fall_into_a_downgrade_are_never_500(
             answer = await api.get(path, headers=ash.headers)
             kind = "" if answer.status_code == 200 else answer.json()["type"].rpartition("/")[2]
             seen[f"{answer.status_code} {kind}".strip()] += 1
-            await asyncio.sleep(0)  # an answer out of the cache waits for nothing, and nothing else would be run
+            await asyncio.sleep(
+                0
+            )  # an answer out of the cache waits for nothing, and nothing else would be run
 
     async with asyncio.TaskGroup() as tasks:
         for path in ("/users", "/roles", "/permissions", "/users/1"):
