@@ -83,13 +83,7 @@ def messages(seed: int, *, genuine: float = 0.015) -> Iterator[Sent]:
 
 
 def signups(seed: int, slug: str, count: int) -> list[Sent]:
-    """Return genuine sign-ups.
-
-    Args:
-        seed: of their properties.
-        slug: what their slugs begin with.
-        count: how many.
-    """
+    """Return genuine sign-ups whose slugs begin with ``slug``, the same for the same seed."""
     chance = random.Random(f"{seed} {slug}")
     return [_genuine(chance, f"{slug}{number}") for number in range(count)]
 

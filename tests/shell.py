@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from db.settings import PROJECT, Settings
-from tests import leaks
+from tests import forks, leaks
 from tests.processes import environment
 
 BIN = Path(sys.executable).parent
@@ -28,7 +28,7 @@ class Finished(msgspec.Struct, frozen=True):
 
 
 async def typed(config: Settings, *command: str, within: float = 60, folder: Path = PROJECT) -> Finished:
-    """Run a command of the project and return how it ended.
+    """Run a command of the project and return how it ended. In the project's folder, most are `forks`.
 
     Args:
         config: settings for the command's environment.
@@ -38,6 +38,8 @@ async def typed(config: Settings, *command: str, within: float = 60, folder: Pat
     """
 
     def run() -> Finished:
+        if command[0] in forks.COMMANDS and folder == PROJECT:
+            return _looked_at(forks.run(command, environment=environment(config), within=within))
         done = subprocess.run(
             [str(BIN / command[0]), *command[1:]],
             cwd=folder,
@@ -47,10 +49,14 @@ async def typed(config: Settings, *command: str, within: float = 60, folder: Pat
             timeout=within,
             check=False,
         )
-        leaks.look(done.stderr)  # a command may print a secret as its result, but must not log one
-        return Finished(done.returncode, done.stdout, done.stderr)
+        return _looked_at(done)
 
     return await asyncio.to_thread(run)
+
+
+def _looked_at(done: "subprocess.CompletedProcess[str]") -> Finished:
+    leaks.look(done.stderr)  # a command may print a secret as its result, but must not log one
+    return Finished(done.returncode, done.stdout, done.stderr)
 
 
 async def typed_at_terminal(config: Settings, said: str, *command: str, within: float = 60) -> Finished:
@@ -59,16 +65,7 @@ async def typed_at_terminal(config: Settings, said: str, *command: str, within: 
     def run() -> Finished:
         terminal, end = pty.openpty()
         os.write(terminal, f"{said}\n".encode())
-        done = subprocess.run(
-            [str(BIN / command[0]), *command[1:]],
-            cwd=PROJECT,
-            env=environment(config),
-            stdin=end,
-            capture_output=True,
-            text=True,
-            timeout=within,
-            check=False,
-        )
+        done = forks.run(command, environment=environment(config), within=within, stdin=os.ttyname(end))
         os.close(terminal)
         os.close(end)
         return Finished(done.returncode, done.stdout, done.stderr)

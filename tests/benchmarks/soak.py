@@ -83,10 +83,8 @@ class Report(msgspec.Struct):
     """Random deliveries."""
     looks: int = 0
     """How often broker and heartbeats were compared."""
-    samples: int = 0
-    """How often they were looked at while messages came and went."""
-    differed: int = 0
-    """How often they differed then."""
+    differed: str = ""
+    """How many of the samples taken while messages came and went differed."""
     seconds: float = 0.0
     wrong: list[str] = []
 
@@ -145,7 +143,7 @@ async def soak(plan: Plan, home: Path, say: Callable[[str], None] = say) -> Repo
         say(f"{report.signed_up} signed up, {strangers.sent} sent; waiting until all is quiet")
         await _verify(running, report, strangers, watching, plan.healing)
         report.strange, report.looks = strangers.sent, strangers.compared
-        report.samples, report.differed = strangers.samples, strangers.differed
+        report.differed = f"{strangers.differed} of {strangers.samples}"
         report.wrong += strangers.wrong
         report.seconds = time.monotonic() - started
     return report
@@ -286,8 +284,7 @@ def main(arguments: list[str] | None = None) -> int:
     say(
         f"{report.signed_up} sign-ups ({report.repeats} asked again), killed {dict(report.kills)},"
         f" {report.heard} events heard, {report.strange} random deliveries, {report.looks} looks at what is in"
-        f" hand ({report.differed} of {report.samples} samples differed while messages came and went),"
-        f" {report.seconds:.0f} s"
+        f" hand ({report.differed} samples differed under way), {report.seconds:.0f} s"
     )
     for line in report.wrong:
         say(f"WRONG {line}")
