@@ -19,6 +19,7 @@ from api.cc.keys import IssueController
 from api.cc.messages import MessageController
 from api.cc.provisioner import ProvisionerController
 from api.cc.replays import ReplayController
+from api.cc.rollouts import RolloutController
 from api.cc.tenants import FleetController
 from api.domain import CONTROLLERS
 from api.gate.deadline import Deadline
@@ -61,6 +62,7 @@ CONTROL_CENTER: Final[list[ControllerRouterHandler]] = [
     AuditController,
     MessageController,
     ReplayController,
+    RolloutController,
     ProvisionerController,
 ]
 ABOUT_ITSELF: Final[list[ControllerRouterHandler]] = [

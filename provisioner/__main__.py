@@ -3,8 +3,9 @@
 import asyncio
 import signal
 import sys
-from collections.abc import Coroutine
-from contextlib import suppress
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -12,14 +13,17 @@ import structlog
 import uvloop
 
 from db import bootstrap, garbage, logs, settings
+from db.control.rollouts import MOST_AT_ONCE
 from db.migrations.lineage import LineageError
 from db.migrations.lineages import lineage
 from db.migrations.online import Online
 from db.server import extensions, version
 from db.session import address
 from db.session.address import AddressError
+from db.session.connection import SESSION
 from db.session.failures import in_words
 from db.session.pooler import PooledError
+from db.session.tenancy import Database
 from db.settings import Settings, SettingsError
 from provisioner import metrics
 from provisioner.attempt import Policy
@@ -30,6 +34,9 @@ from provisioner.handlers.handler import by_type
 from provisioner.handlers.migrate import MigrateHandler
 from provisioner.handlers.provision import ProvisionHandler
 from provisioner.handlers.signup import SignupHandler
+from provisioner.handlers.tasks import Tasks
+from provisioner.handlers.upgrades import Upgrades
+from provisioner.handlers.wave import WaveHandler
 from provisioner.inprocess import InProcess
 from provisioner.rabbit import Rabbit
 from provisioner.relay.relay import Relay
@@ -82,10 +89,10 @@ async def run(config: Settings, stop: asyncio.Event) -> None:
     if stop.is_set():
         return
     carrier = transport(config)
-    async with open_pool(owner_url, config.provisioner_pool, stop) as pool:
+    async with open_pool(owner_url, config.provisioner_pool, stop) as pool, _login(config) as database:
         if pool is None:
             return
-        consumer = _consumer(pool, owner_url, config)
+        consumer = _consumer(pool, owner_url, config, database)
         relay = Relay(
             pool,
             owner_url,
@@ -156,10 +163,26 @@ def _upkeep(pool: asyncpg.Pool, carrier: Transport, config: Settings) -> Upkeep:
     )
 
 
-def _consumer(pool: asyncpg.Pool, owner_url: str, config: Settings) -> Deliveries:
+@asynccontextmanager
+async def _login(config: Settings) -> AsyncIterator[Database | None]:
+    """Yield the API's login, through which tasks run in tenants; None if there is no address of it."""
+    if config.database_url is None:
+        yield None
+        return
+    database = await Database.connect(
+        config.database_url, size=MOST_AT_ONCE, acquire_timeout=config.acquire_timeout
+    )
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+def _consumer(pool: asyncpg.Pool, owner_url: str, config: Settings, database: Database | None) -> Deliveries:
     """Put together what handles the commands."""
     chain = lineage("tenant", config.alembic_config)
-    online = Online(owner_url, chain, lock_timeout=config.migration_lock_timeout)
+    upgrades = Upgrades(chain, Online(owner_url, chain, lock_timeout=config.migration_lock_timeout))
+    session = partial(address.connect, owner_url, server_settings=SESSION)
     policy = Policy(
         attempts=config.attempt_limit,
         retry_base=config.retry_base,
@@ -167,7 +190,12 @@ def _consumer(pool: asyncpg.Pool, owner_url: str, config: Settings) -> Deliverie
         lock_timeout=config.migration_lock_timeout,
         newer_release_delay=config.newer_release_delay,
     )
-    handlers = by_type(SignupHandler(), ProvisionHandler(chain), MigrateHandler(chain, online))
+    handlers = by_type(
+        SignupHandler(),
+        ProvisionHandler(chain),
+        MigrateHandler(upgrades),
+        WaveHandler(session, upgrades, Tasks(database), lock_timeout=config.migration_lock_timeout),
+    )
     return Deliveries(pool, handlers, policy, lineage("shared", config.alembic_config))
 
 

@@ -14,6 +14,7 @@ from db.tenants import registry
 from db.tenants.registry import Tenant as Registered
 from provisioner.delivery import Deliveries
 from provisioner.handlers.migrate import MigrateHandler
+from provisioner.handlers.upgrades import Upgrades
 from tests.commands import POLICY
 from tests.operators import Operator
 from tests.support import eventually, one
@@ -119,7 +120,7 @@ def deliveries(pool: asyncpg.Pool, config: Settings) -> Deliveries:
     """Return a consumer of deliveries that knows migrations alone."""
     chain = lineage("tenant", config.alembic_config)
     online = Online(config.require("owner_database_url"), chain, lock_timeout=1)
-    return Deliveries(pool, {"tenant.migrate": MigrateHandler(chain, online)}, POLICY)
+    return Deliveries(pool, {"tenant.migrate": MigrateHandler(Upgrades(chain, online))}, POLICY)
 
 
 async def command_for(owner: asyncpg.Connection, slug: str, revision: str = HEAD) -> str:

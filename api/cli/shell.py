@@ -4,7 +4,8 @@ import asyncio
 import getpass
 import os
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import asyncpg
@@ -93,6 +94,15 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
         said = "\n".join(map(names.escaped, failures.in_words(error).splitlines()))
         raise ShellError(f"PostgreSQL: {said}") from error
+
+
+@contextmanager
+def in_words() -> Iterator[None]:
+    """Report an error of what the command was given, as `run` does."""
+    try:
+        yield
+    except TenantryError as error:
+        raise reported(error) from error
 
 
 async def connected(url: str, work: Callable[[Connection], Coroutine[Any, Any, T]]) -> T:

@@ -8,11 +8,11 @@ import click
 import msgspec
 
 from api.cli import shell
-from db.control import drift, fleet, tenants
+from db.control import drift, fleet, rollout_acts, rollout_orders, tenants
 from db.control.drift import Report
 from db.control.fleet import TenantFilter
 from db.ledger.timeline import Step
-from db.migrations.lineage import UnknownRevisionError
+from db.migrations.lineage import Lineage, UnknownRevisionError
 from db.migrations.lineages import lineage
 from db.migrations.structures import Structures
 from db.session.connection import Connection
@@ -42,11 +42,19 @@ class Created(msgspec.Struct, frozen=True):
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """The commands that were written, one per tenant."""
+    """The command that was written."""
 
     revision: str
     count: int
     message_ids: list[UUID]
+
+
+class Begun(msgspec.Struct, frozen=True):
+    """The rollout that has begun, and how many tenants it is for."""
+
+    revision: str | None
+    count: int
+    rollout_id: UUID
 
 
 @click.group("tenants")
@@ -149,23 +157,48 @@ def restore(*, slug: str, reason: str | None, as_json: bool) -> None:
 @shell.reason_option
 @shell.json_option
 def migrate(*, slug: str | None, everyone: bool, revision: str, reason: str | None, as_json: bool) -> None:
-    """Ask a provisioner to migrate the tenant SLUG, or all tenants."""
+    """Ask a provisioner to migrate the tenant SLUG, or begin a rollout to all tenants."""
     if (slug is None) != everyone:
         raise click.UsageError("name a tenant, or say --all")
-    config = shell.configured()
-    target = _revision(config, revision)
-    chain = lineage("tenant", config.alembic_config)
+    chain = lineage("tenant", shell.configured().alembic_config)
+    if slug is None:
+        _roll_out(chain, revision, reason, as_json=as_json)
+        return
 
     async def work(connection: Connection) -> Asked:
-        if slug is None:
-            commands = await fleet.migrate(connection, shell.by(reason), chain, revision=target)
-        else:
-            commands = [await tenants.migrate(connection, slug, shell.by(reason), chain, revision=target)]
-        return Asked(target, len(commands), [command.id for command in commands])
+        command = await tenants.migrate(connection, slug, shell.by(reason), chain, revision=revision)
+        return Asked(chain.resolve(revision), 1, [command.id])
 
-    asked = shell.act(work)
-    text = f"{asked.count} {'tenant' if asked.count == 1 else 'tenants'} asked to migrate to {target}"
-    shell.show(asked, as_json=as_json, text=text)
+    with shell.in_words():
+        asked = shell.act(work)
+    shell.show(asked, as_json=as_json, text=f"1 tenant asked to migrate to {asked.revision}")
+
+
+def _roll_out(chain: Lineage, revision: str, reason: str | None, *, as_json: bool) -> None:
+    """Begin a rollout with the usual canary and waves."""
+    with shell.in_words():
+        order = rollout_orders.order(
+            chain,
+            target=revision,
+            task=None,
+            arguments={},
+            canary=1,
+            wave="10%",
+            concurrency=rollout_orders.CONCURRENCY,
+            rate=None,
+            max_failures=0,
+            bake_time=0.0,
+            filter_=TenantFilter(),
+        )
+    by = shell.by(reason or "litestar tenants migrate --all")
+    started = shell.act(lambda connection: rollout_acts.start(connection, by, order))
+    begun = Begun(started.target, started.tenants.to_do, started.id)
+    told = [
+        f"{begun.count} {'tenant' if begun.count == 1 else 'tenants'} asked to migrate to {begun.revision}"
+    ]
+    if begun.count:
+        told.append(f"  in waves; how far they are: litestar rollouts watch {begun.rollout_id}")
+    shell.show(begun, as_json=as_json, text=told)
 
 
 @tenants_group.command("verify")

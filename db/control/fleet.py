@@ -1,26 +1,21 @@
-"""The fleet: listing and migrating all tenants, for operators."""
+"""The fleet: listing all tenants, for operators."""
 
 from typing import Final
 
 import msgspec
 
-from db import audit
-from db.audit import By
-from db.ledger import outbox, timeline
-from db.ledger.contracts import Migrate
-from db.ledger.envelope import Message
+from db.ledger import timeline
 from db.ledger.timeline import Step
-from db.migrations.lineage import Lineage
 from db.names import Line
 from db.session import filters
 from db.session.connection import Connection
-from db.tenants import hosts, keys, lists, registry
+from db.tenants import hosts, keys, lists
 from db.tenants.keys import Key
 from db.tenants.registry import Tenant
-from db.tenants.states import MIGRATABLE, TenantStatus
+from db.tenants.states import TenantStatus
 
 
-class TenantFilter(msgspec.Struct, frozen=True, kw_only=True):
+class TenantFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which tenants to list. A field that is None does not narrow the list.
 
     Args:
@@ -49,6 +44,11 @@ _CONDITIONS: Final = {
 }
 
 
+def conditions(wanted: TenantFilter, arguments: list[object]) -> list[str]:
+    """Return the SQL conditions of a filter, whose values are added to ``arguments``."""
+    return filters.conditions(wanted, _CONDITIONS, arguments)
+
+
 async def list_(
     connection: Connection,
     wanted: TenantFilter,
@@ -65,10 +65,10 @@ async def list_(
         after: slug and id of a tenant; return only tenants that follow it.
     """
     arguments: list[object] = []
-    conditions = filters.conditions(wanted, _CONDITIONS, arguments)
+    where = conditions(wanted, arguments)
     if wanted.status is None:
-        conditions.append("status <> 'purged'")
-    return await lists.list_(connection, conditions, arguments, limit=limit, after=after)
+        where.append("status <> 'purged'")
+    return await lists.list_(connection, where, arguments, limit=limit, after=after)
 
 
 async def get_belongings(connection: Connection, tenant: Tenant) -> Belongings:
@@ -78,29 +78,3 @@ async def get_belongings(connection: Connection, tenant: Tenant) -> Belongings:
         keys=await keys.list_(connection, tenant.id),
         timeline=await timeline.list_steps(connection, tenant.id),
     )
-
-
-async def migrate(
-    connection: Connection, by: By, lineage: Lineage, *, revision: str = "head"
-) -> list[Message]:
-    """Write a command to migrate for every tenant that is behind a revision and has no such command open.
-
-    Args:
-        connection: in a transaction, which locks all of these tenants.
-        by: who asks for the migration.
-        lineage: the tenants' lineage.
-        revision: ``head``, a revision or the beginning of one.
-
-    Returns:
-        The commands, one for each tenant.
-
-    Raises:
-        UnknownRevisionError: the lineage has no such revision.
-    """
-    target = lineage.resolve(revision)
-    older = sorted(lineage.applied(target) - {target})
-    tenants = await registry.touch_behind(connection, MIGRATABLE, older, target)
-    commands = [registry.about(tenant, Migrate(tenant_id=tenant.id, revision=target)) for tenant in tenants]
-    await outbox.append(connection, commands)
-    await audit.record(connection, by, "tenant.migrate_all", revision=target, count=len(commands))
-    return commands

@@ -46,6 +46,14 @@ class Migrate(Command, frozen=True):
     revision: str
 
 
+class Wave(Command, frozen=True):
+    """Carry out a wave of a rollout; the canary is wave 0."""
+
+    type: ClassVar[str] = "rollout.wave"
+    rollout_id: UUID
+    wave: int
+
+
 class Signup(Command, frozen=True):
     """Sign a tenant up, from outside: any ``source``, answered by ``tenant.requested`` or ``tenant.rejected``.
 
@@ -165,6 +173,35 @@ class Restored(Event, frozen=True):
     status: str
 
 
+class RolloutStarted(Event, frozen=True):
+    """A rollout has begun: of the revision ``target``, or of ``task``."""
+
+    type: ClassVar[str] = "rollout.started"
+    rollout_id: UUID
+    target: str | None = None
+    task: str | None = None
+
+
+class RolloutHalted(Event, frozen=True):
+    """A rollout has stopped by itself, because of failures; an operator resumes, retries or aborts it."""
+
+    type: ClassVar[str] = "rollout.halted"
+    rollout_id: UUID
+    wave: int
+    failures: int
+    error_class: str | None = None
+
+
+class RolloutFinished(Event, frozen=True):
+    """A rollout has come to its end; ``failed`` tenants were left out."""
+
+    type: ClassVar[str] = "rollout.finished"
+    rollout_id: UUID
+    done: int
+    skipped: int
+    failed: int
+
+
 class Parked(Event, frozen=True):
     """A message gave up and waits for an operator."""
 
@@ -180,7 +217,7 @@ UNKNOWN: Final = "unknown"
 SIGN_UPS: Final = frozenset({UNKNOWN, Signup.type})
 """Types of commands that the sign-up handler takes. A message of unknown type may turn out to be a sign-up."""
 
-COMMANDS: Final[dict[str, type[Command]]] = {data.type: data for data in (Provision, Migrate, Signup)}
+COMMANDS: Final[dict[str, type[Command]]] = {data.type: data for data in (Provision, Migrate, Wave, Signup)}
 EVENTS: Final[dict[str, type[Event]]] = {
     data.type: data
     for data in (
@@ -195,6 +232,9 @@ EVENTS: Final[dict[str, type[Event]]] = {
         Renamed,
         Deleted,
         Restored,
+        RolloutStarted,
+        RolloutHalted,
+        RolloutFinished,
         Parked,
     )
 }

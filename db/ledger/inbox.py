@@ -8,8 +8,7 @@ import msgspec
 import uuid_utils.compat as uuid7
 from asyncpg import Record
 
-from db.ledger.contracts import Migrate
-from db.ledger.states import IN_FLIGHT, OPEN, TO_COME, MessageKind, MessageStatus, condition
+from db.ledger.states import OPEN, TO_COME, MessageKind, MessageStatus
 from db.session.connection import Connection
 from db.session.locks import MESSAGE, WAITS_AT_MOST
 
@@ -288,11 +287,3 @@ async def has_open_or_replayable(connection: Connection, tenant_id: UUID, type_:
             type_,
         )
     )
-
-
-IS_TO_MIGRATE: Final = f"""
-EXISTS (SELECT FROM shared.messages m
-        WHERE m.tenant_id = t.id AND m.type = '{Migrate.type}' AND {condition("command", IN_FLIGHT, table="m.")}
-          AND m.payload->'data'->>'revision' = $3)
-"""
-"""SQL condition that tenant ``t`` has an open command to migrate to the revision ``$3``."""

@@ -50,6 +50,20 @@ RIGHTS: Final[dict[str, dict[str, str]]] = {
         "UPDATE": "total, status, finished_at",
     },
     "replay_messages": {"SELECT": ALL, "INSERT": ALL, "DELETE": ALL},
+    "rollouts": {
+        "SELECT": ALL,
+        "INSERT": (
+            "id, target, task, arguments, canary, wave, concurrency, rate, max_failures, bake_time, filter, reason,"
+            " actor, current_wave, waves"
+        ),
+        "UPDATE": "status, failures, wave_failures, note, message_id, baked_at, finished_at",
+    },
+    # A task marks its tenant done in its own transaction, which is the login's.
+    "rollout_tenants": {
+        "SELECT": ALL,
+        "INSERT": "rollout_id, tenant_id, wave, status",
+        "UPDATE": "wave, status, attempts, available_at, error, error_class, finished_at",
+    },
     "heartbeats": {"SELECT": ALL},
     "structures": {"SELECT": ALL},
     "switches": {"SELECT": ALL, "INSERT": ALL, "UPDATE": "enabled, reason, changed_by, changed_at"},

@@ -1,6 +1,5 @@
 """The registry: which tenants there are, and `transition`, the only function that changes their state."""
 
-from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -15,7 +14,6 @@ from db.errors import TakenError, WrongStateError
 from db.ledger import outbox
 from db.ledger.contracts import Data
 from db.ledger.envelope import Message, message
-from db.ledger.inbox import IS_TO_MIGRATE
 from db.names import SchemaName
 from db.session.connection import Connection
 from db.tenants.states import TRANSITIONS, TenantStatus
@@ -169,38 +167,6 @@ async def touch(connection: Connection, tenant: Tenant) -> Tenant:
     )
     assert row is not None  # the caller holds the row's lock
     return Tenant.of(row)
-
-
-async def touch_behind(
-    connection: Connection, statuses: Collection[TenantStatus], older: Sequence[str], revision: str
-) -> list[Tenant]:
-    """Lock the tenants that are behind a revision, and move each to its next version.
-
-    Tenants with an open command to migrate to the revision are left out. A tenant without a revision was taken
-    back to before the first one.
-
-    Args:
-        connection: in a transaction.
-        statuses: the states of tenants to include.
-        older: the revisions before ``revision``.
-        revision: the revision.
-    """
-    rows = await connection.fetch(
-        f"""
-        WITH behind AS (
-          SELECT id FROM shared.tenants t
-          WHERE status = ANY($1::text[]) AND (revision IS NULL OR revision = ANY($2::text[]))
-            AND NOT {IS_TO_MIGRATE}
-          ORDER BY id FOR NO KEY UPDATE)
-        UPDATE shared.tenants SET version = version + 1, updated_at = now()
-        WHERE id IN (SELECT id FROM behind)
-        RETURNING {COLUMNS}
-        """,
-        sorted(statuses),
-        older,
-        revision,
-    )
-    return [Tenant.of(row) for row in rows]
 
 
 async def rename(connection: Connection, tenant: Tenant, *, slug: str, name: str) -> Tenant:

@@ -45,12 +45,12 @@ from tests.support import (
 LATER = "ffffffffffff"
 
 
-async def a_wave(owner: asyncpg.Connection) -> UUID:
+async def a_launch(owner: asyncpg.Connection) -> UUID:
     """Write a command of a type that this release has no handler of."""
     message_id = uuid7.uuid7()
     await owner.execute(
         "INSERT INTO shared.messages (id, kind, type, payload)"
-        " VALUES ($1, 'command', 'rollout.wave', '{}'::jsonb)",
+        " VALUES ($1, 'command', 'orbit.launch', '{}'::jsonb)",
         message_id,
     )
     return message_id
@@ -132,10 +132,10 @@ async def test_a_schema_that_is_newer_than_this_release_is_left_as_it_is(
     assert (await revisions(owner, "bakery"))[2] == LATER
 
 
-class Wave(Handler[Any]):
+class Launch(Handler[Any]):
     """The newer release's handler of the type."""
 
-    types: ClassVar = ("rollout.wave",)
+    types: ClassVar = ("orbit.launch",)
     about_tenant: ClassVar = False
 
     def read(self, _: object) -> Any:
@@ -148,15 +148,15 @@ class Wave(Handler[Any]):
 async def test_a_type_that_this_release_does_not_handle_is_waited_for(
     pool: asyncpg.Pool, owner: asyncpg.Connection, consumer: Deliveries
 ) -> None:
-    message_id = await a_wave(owner)
+    message_id = await a_launch(owner)
     for _ in range(POLICY.attempts + 2):
         await consumer.command(str(message_id), b"")
         await left(owner, message_id)
         await its_time_comes(owner, message_id)
     row = await message(owner, message_id)
     assert row["error_class"] == "UnknownTypeError"
-    assert "does not know commands of type rollout.wave: a newer provisioner" in row["last_error"]
-    await Deliveries(pool, {"rollout.wave": Wave()}, POLICY).command(str(message_id), b"")
+    assert "does not know commands of type orbit.launch: a newer provisioner" in row["last_error"]
+    await Deliveries(pool, {"orbit.launch": Launch()}, POLICY).command(str(message_id), b"")
     row = await message(owner, message_id)
     assert (row["status"], row["attempts"], row["last_error"]) == ("handled", 1, None)
 
@@ -207,7 +207,7 @@ async def test_a_sign_up_goes_on_where_a_newer_release_has_only_added_to_the_tab
 async def test_an_operator_archives_what_no_release_will_come_for(
     api: Client, owner: asyncpg.Connection, consumer: Deliveries, as_operator: dict[str, str]
 ) -> None:
-    message_id = await a_wave(owner)
+    message_id = await a_launch(owner)
     path = f"/cc/messages/{message_id}/archive"
     assert (
         await api.post(path, headers=as_operator, json=WHY)

@@ -39,12 +39,15 @@ BUILDS = {
     "db/tenants/lists.py": "a WHERE from callers in this package and control, values bound",
     "db/tenants/registry.py": "the kind of a row lock",
     "db/ledger/replayable.py": "a WHERE chosen from fixed conditions, values bound",
+    "db/control/rollout_tenants.py": "a WHERE chosen from fixed conditions, values bound",
 }
 
 STANDS_IN = {
     "shared.messages": "db/ledger",
     "shared.replay_messages": "db/ledger/replayable.py",
     "shared.replays": "db/control/replays.py",
+    "shared.rollouts": "db/control",
+    "shared.rollout_tenants": "db/control",
     "shared.audit_log": "db/audit.py",
 }
 """Where all statements on a table stand."""

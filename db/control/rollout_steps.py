@@ -1,0 +1,156 @@
+"""A tenant's step in a wave: it is claimed, and comes to its end in the transaction that works on it, or fails."""
+
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from db.control import waves
+from db.control.rollout_tenants import StepStatus
+from db.control.waves import Work
+from db.ledger.inbox import Failure
+from db.session.connection import Connection
+
+
+class Claimed(msgspec.Struct, frozen=True):
+    """A tenant to work on.
+
+    Args:
+        attempts: how often it was tried, this time included.
+        error_class: of the attempt before.
+    """
+
+    tenant_id: UUID
+    attempts: int
+    error_class: str | None
+
+
+async def claim(connection: Connection, work: Work) -> Claimed | None:
+    """Take a tenant of the wave that waits; None if there is none now, or the rollout does not run any more."""
+    row = await connection.fetchrow(
+        """
+        UPDATE shared.rollout_tenants
+        SET status = 'running', attempts = attempts + 1, started_at = clock_timestamp(), finished_at = NULL
+        WHERE rollout_id = $1 AND tenant_id = (
+          SELECT tenant_id FROM shared.rollout_tenants
+          WHERE rollout_id = $1 AND wave = $2 AND status = 'waiting' AND available_at <= now()
+            AND EXISTS (SELECT FROM shared.rollouts WHERE id = $1 AND status = 'running')
+          ORDER BY tenant_id LIMIT 1 FOR UPDATE SKIP LOCKED)
+        RETURNING tenant_id, attempts, error_class
+        """,
+        work.id,
+        work.current_wave,
+    )
+    return Claimed(**dict(row)) if row else None
+
+
+async def lock(connection: Connection, rollout_id: UUID, tenant_id: UUID) -> bool:
+    """Lock a tenant's place in a rollout. Return False if it has come to its end meanwhile."""
+    return bool(
+        await connection.fetchval(
+            "SELECT true FROM shared.rollout_tenants"
+            " WHERE rollout_id = $1 AND tenant_id = $2 AND status IN ('waiting', 'running') FOR UPDATE",
+            rollout_id,
+            tenant_id,
+        )
+    )
+
+
+END: Final = """
+UPDATE shared.rollout_tenants SET status = $3, finished_at = clock_timestamp(), error = NULL, error_class = NULL
+WHERE rollout_id = $1 AND tenant_id = $2
+"""
+"""The statement by which a tenant comes to its end; $3 is ``done`` or ``skipped``."""
+
+
+async def end(connection: Connection, rollout_id: UUID, tenant_id: UUID, status: StepStatus) -> None:
+    """Write that a tenant has come to its end, in the transaction that brought it there."""
+    await connection.execute(END, rollout_id, tenant_id, status)
+
+
+async def give_back(
+    connection: Connection, rollout_id: UUID, tenant_id: UUID, *, delay: float, failure: Failure | None
+) -> None:
+    """Have a tenant claimed again later.
+
+    Args:
+        connection: of the owner.
+        rollout_id: the rollout's id.
+        tenant_id: the tenant's id.
+        delay: seconds until then.
+        failure: why; None if it was not its turn, which is no attempt.
+    """
+    await connection.execute(
+        """
+        UPDATE shared.rollout_tenants
+        SET status = 'waiting', available_at = clock_timestamp() + make_interval(secs => $3),
+            attempts = attempts - CASE WHEN $4::text IS NULL THEN 1 ELSE 0 END,
+            error_class = coalesce($4, error_class), error = coalesce($5, error)
+        WHERE rollout_id = $1 AND tenant_id = $2 AND status = 'running'
+        """,
+        rollout_id,
+        tenant_id,
+        delay,
+        failure and failure.error_class,
+        failure and failure.error,
+    )
+
+
+async def keep(connection: Connection, rollout_id: UUID, tenant_id: UUID, failure: Failure | None) -> None:
+    """Keep with a tenant what its failure is if its attempt is cut short; None takes it back."""
+    await connection.execute(
+        "UPDATE shared.rollout_tenants SET error_class = $3, error = $4 WHERE rollout_id = $1 AND tenant_id = $2",
+        rollout_id,
+        tenant_id,
+        failure and failure.error_class,
+        failure and failure.error,
+    )
+
+
+async def fail(
+    connection: Connection, work: Work, tenant_id: UUID, failure: Failure, *, caused_by: UUID
+) -> None:
+    """Write that a tenant has failed, and halt the rollout if that is one too many.
+
+    It halts where more have failed than ``max_failures``, or more than a tenth of the wave.
+
+    Args:
+        connection: of the owner, in a transaction.
+        work: the rollout's.
+        tenant_id: the tenant's id.
+        failure: why.
+        caused_by: the id of the wave's command.
+    """
+    await connection.execute(
+        """
+        UPDATE shared.rollout_tenants
+        SET status = 'failed', finished_at = clock_timestamp(), error_class = $3, error = $4
+        WHERE rollout_id = $1 AND tenant_id = $2
+        """,
+        work.id,
+        tenant_id,
+        failure.error_class,
+        failure.error,
+    )
+    size = await connection.fetchval(
+        "SELECT count(*) FROM shared.rollout_tenants WHERE rollout_id = $1 AND wave = $2",
+        work.id,
+        work.current_wave,
+    )
+    row = await connection.fetchrow(
+        """
+        UPDATE shared.rollouts SET failures = failures + 1, wave_failures = wave_failures + 1
+        WHERE id = $1 RETURNING status, failures, wave_failures
+        """,
+        work.id,
+    )
+    assert row is not None  # rollouts are never deleted
+    if row["status"] != "running":
+        return
+    if row["failures"] > work.max_failures:
+        why = f"{row['failures']} failed, and at most {work.max_failures} may"
+    elif row["wave_failures"] * 10 > size:
+        why = f"{row['wave_failures']} of a wave of {size} failed, which is more than a tenth"
+    else:
+        return
+    await waves.halt(connection, work.id, why, error_class=failure.error_class, caused_by=caused_by)
