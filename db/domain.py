@@ -3,7 +3,6 @@
 The example is a to-do list; replace it with your own domain as ``docs/how-to.md`` says.
 """
 
-from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any, Final, Literal
 
@@ -74,8 +73,5 @@ async def finish_overdue(transaction: TenantTransaction, arguments: dict[str, An
     return len(await transaction.fetch(_FINISH, before=before, most=_BATCH, done=True)) == _BATCH
 
 
-Task = Callable[[TenantTransaction, dict[str, Any]], Awaitable[bool | None]]
-"""Runs in a tenant's schema with the tenant's role, and returns whether it is to be run there once more."""
-
-TASKS: Final[dict[str, Task]] = {"finish_overdue": finish_overdue}
+TASKS: Final = {"finish_overdue": finish_overdue}
 """Optional: what operators can have done in all tenants, by ``litestar rollouts run --task NAME``."""

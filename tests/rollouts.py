@@ -1,5 +1,7 @@
 """Rollouts as operators begin, watch and steer them over HTTP."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
@@ -105,6 +107,12 @@ async def events(owner: asyncpg.Connection) -> list[str]:
     return [row["type"] for row in rows]
 
 
+async def moved(owner: asyncpg.Connection, revision: str = "r1") -> int:
+    """Return how many tenants are at a revision, by the registry."""
+    count: int = await owner.fetchval("SELECT count(*) FROM shared.tenants WHERE revision = $1", revision)
+    return count
+
+
 async def waves(owner: asyncpg.Connection, rollout_id: str) -> list[int]:
     """Return how many tenants are in each wave of a rollout."""
     rows = await owner.fetch(
@@ -115,11 +123,21 @@ async def waves(owner: asyncpg.Connection, rollout_id: str) -> list[int]:
     return [row["count"] for row in rows]
 
 
-async def touches(owner: asyncpg.Connection) -> int:
-    """Return how often tables of tenants' schemas were read or written, as PostgreSQL counts it."""
-    await owner.execute("SELECT pg_stat_clear_snapshot()")
-    count: int = await owner.fetchval(
-        "SELECT coalesce(sum(seq_scan + coalesce(idx_scan, 0) + n_tup_ins + n_tup_upd + n_tup_del), 0)::bigint"
-        " FROM pg_stat_all_tables WHERE schemaname ~ '^t_[a-z2-7]{16}$'"
-    )
-    return count
+@asynccontextmanager
+async def untouchable(url: str) -> AsyncIterator[None]:
+    """Let nobody read or write a table in any tenant's schema, so that whoever tries comes to no end."""
+    session = await asyncpg.connect(url)
+    try:
+        async with session.transaction():
+            tables = await session.fetch(
+                "SELECT format('%I.%I', n.nspname, c.relname) AS name"
+                " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+                " WHERE n.nspname ~ '^t_[a-z2-7]{16}$' AND c.relkind = 'r'"
+            )
+            assert tables
+            await session.execute(
+                f"LOCK TABLE {', '.join(row['name'] for row in tables)} IN ACCESS EXCLUSIVE MODE"
+            )
+            yield
+    finally:
+        await session.close()

@@ -226,7 +226,7 @@ def _watch(rollout_id: UUID, *, as_json: bool) -> None:
 async def _follow(connection: Connection, rollout_id: UUID) -> None:
     """Wait until a rollout is over or has halted, with a progress bar if standard error is a terminal."""
     now = await rollouts.get(connection, rollout_id)
-    length = now.tenants.to_do + now.tenants.done + now.tenants.failed + now.tenants.skipped
+    length = now.tenants.due + now.tenants.done + now.tenants.failed + now.tenants.skipped
     with click.progressbar(length=length, label=f"rollout {rollout_id}", file=sys.stderr) as bar:
         while True:
             bar.length = length
@@ -250,7 +250,7 @@ def _line(found: Rollout) -> str:
     counts = found.tenants
     return (
         f"{found.id}  {found.status:9} {_what(found.target, found.task):24} wave {found.current_wave} of {found.waves}:"
-        f" {counts.done} done, {counts.to_do} to do, {counts.skipped} skipped, {counts.failed} failed"
+        f" {counts.done} done, {counts.due} waiting, {counts.skipped} skipped, {counts.failed} failed"
     )
 
 

@@ -192,7 +192,7 @@ def _roll_out(chain: Lineage, revision: str, reason: str | None, *, as_json: boo
         )
     by = shell.by(reason or "litestar tenants migrate --all")
     started = shell.act(lambda connection: rollout_acts.start(connection, by, order))
-    begun = Begun(started.target, started.tenants.to_do, started.id)
+    begun = Begun(started.target, started.tenants.due, started.id)
     told = [
         f"{begun.count} {'tenant' if begun.count == 1 else 'tenants'} asked to migrate to {begun.revision}"
     ]

@@ -26,7 +26,7 @@ RETURNING {rollouts.COLUMNS}
 
 
 async def start(connection: Connection, by: By, order: Order) -> Rollout:
-    """Begin a rollout. With nothing to do, it is finished at once.
+    """Begin a rollout. Where nobody is behind, it is finished at once.
 
     Args:
         connection: in a transaction.
@@ -41,8 +41,8 @@ async def start(connection: Connection, by: By, order: Order) -> Rollout:
     await rollout_tenants.check_canary(connection, order.choice, waves)
     await _check_none_open(connection)
     rollout_id = uuid7.uuid7()
-    to_do, _ = await rollout_tenants.count(connection, order.choice)
-    span = await rollout_tenants.choose(connection, rollout_id, order.choice, waves, waves.size(to_do))
+    due, _ = await rollout_tenants.count(connection, order.choice)
+    span = await rollout_tenants.choose(connection, rollout_id, order.choice, waves, waves.size(due))
     row = await _insert(connection, rollout_id, by, order, span or (0, 0))
     await rollouts.tell(connection, RolloutStarted(rollout_id, order.target, order.task))
     await audit.record(
@@ -52,7 +52,7 @@ async def start(connection: Connection, by: By, order: Order) -> Rollout:
         rollout_id=rollout_id,
         revision=order.target,
         task=order.task,
-        count=to_do,
+        count=due,
     )
     if span is None:
         return await rollouts.finish(connection, rollout_id)

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
-from db import domain
 from db.control.fleet import TenantFilter
 from db.control.rollout_tenants import Choice, Waves
+from db.control.tasks import TASKS
 from db.errors import InvalidValueError
 from db.migrations.lineage import Lineage
 
@@ -88,10 +88,8 @@ def order(
     """
     if (target is None) == (task is None):
         raise InvalidValueError("target", "name a revision or a task, one of the two")
-    if task is not None and task not in domain.TASKS:
-        raise InvalidValueError(
-            "task", f"there is no task {task!r}; there are: {', '.join(domain.TASKS) or 'none'}"
-        )
+    if task is not None and task not in TASKS:
+        raise InvalidValueError("task", f"there is no task {task!r}; there are: {', '.join(TASKS) or 'none'}")
     if task is None and arguments:
         raise InvalidValueError("arguments", "these are a task's")
     if b"\\u0000" in msgspec.json.encode(arguments):

@@ -78,9 +78,9 @@ async def make(connection: Connection, lineage: Lineage, order: Order) -> Rollou
     """
     await rollout_tenants.check_canary(connection, order.choice, order.waves)
     canary = order.waves.canary
-    to_do, skipped = await rollout_tenants.count(connection, order.choice)
+    due, skipped = await rollout_tenants.count(connection, order.choice)
     first = canary if isinstance(canary, int) else len(canary)
-    waves = _sizes(order.waves, to_do, first)
+    waves = _sizes(order.waves, due, first)
     steps = []
     if order.target is not None:
         by_revision = await rollout_tenants.count_by_revision(connection, order.choice)
@@ -89,13 +89,13 @@ async def make(connection: Connection, lineage: Lineage, order: Order) -> Rollou
     return RolloutPlan(
         target=order.target,
         task=order.task,
-        tenants=to_do,
+        tenants=due,
         skipped=skipped,
         waves=waves,
         steps=steps,
         sql=";\n".join(dict.fromkeys(each.sql for each in planned)),
         locks=lock_levels.strongest([each.lock for each in planned]),
-        seconds=_seconds(order, to_do, len(waves), await _seconds_each(connection, order)),
+        seconds=_seconds(order, due, len(waves), await _seconds_each(connection, order)),
     )
 
 

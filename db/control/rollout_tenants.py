@@ -49,7 +49,7 @@ class Counts(msgspec.Struct, frozen=True):
     failed: int = 0
 
     @property
-    def to_do(self) -> int:
+    def due(self) -> int:
         """Those that are not at their end."""
         return self.waiting + self.running
 
@@ -69,7 +69,7 @@ class Choice(msgspec.Struct, frozen=True):
         """Return the SQL condition for a tenant that the rollout is for. Its values are added to ``arguments``."""
         return " AND ".join([_HAS_SCHEMA, *fleet.conditions(self.filter, arguments)])
 
-    def to_do(self, arguments: list[Any]) -> str:
+    def due(self, arguments: list[Any]) -> str:
         """Return the SQL condition for a tenant that is to be worked on, as `concerned` does."""
         if self.behind is None:
             return "true"
@@ -101,10 +101,10 @@ class Waves(msgspec.Struct, frozen=True):
 
 _CHOSEN: Final = """
 WITH concerned AS (
-  SELECT id, slug, ({to_do}) AS to_do, slug = ANY (${slugs}::text[]) AS named
+  SELECT id, slug, ({due}) AS due, slug = ANY (${slugs}::text[]) AS named
   FROM shared.tenants WHERE {concerned}
 ), placed AS (
-  SELECT id, slug, named, row_number() OVER (ORDER BY named DESC, slug) AS place FROM concerned WHERE to_do
+  SELECT id, slug, named, row_number() OVER (ORDER BY named DESC, slug) AS place FROM concerned WHERE due
 ), canaries AS (
   SELECT CASE WHEN ${first}::int IS NULL THEN (SELECT count(*) FROM placed WHERE named) ELSE ${first} END AS count
 )
@@ -114,22 +114,22 @@ WITH concerned AS (
 async def count(connection: Connection, choice: Choice) -> tuple[int, int]:
     """Return how many tenants are to be worked on, and how many are where they are to be."""
     arguments: list[Any] = []
-    concerned, to_do = choice.concerned(arguments), choice.to_do(arguments)
+    concerned, due = choice.concerned(arguments), choice.due(arguments)
     row = await connection.fetchrow(
-        f"SELECT count(*) FILTER (WHERE {to_do}) AS to_do, count(*) FILTER (WHERE NOT {to_do}) AS skipped"
+        f"SELECT count(*) FILTER (WHERE {due}) AS due, count(*) FILTER (WHERE NOT {due}) AS skipped"
         f" FROM shared.tenants WHERE {concerned}",
         *arguments,
     )
     assert row is not None  # it counts
-    return row["to_do"], row["skipped"]
+    return row["due"], row["skipped"]
 
 
 async def count_by_revision(connection: Connection, choice: Choice) -> dict[str | None, int]:
     """Return how many tenants are to be worked on, by their revisions."""
     arguments: list[Any] = []
-    concerned, to_do = choice.concerned(arguments), choice.to_do(arguments)
+    concerned, due = choice.concerned(arguments), choice.due(arguments)
     rows = await connection.fetch(
-        f"SELECT revision, count(*) AS count FROM shared.tenants WHERE {concerned} AND {to_do} GROUP BY revision",
+        f"SELECT revision, count(*) AS count FROM shared.tenants WHERE {concerned} AND {due} GROUP BY revision",
         *arguments,
     )
     return {row["revision"]: row["count"] for row in rows}
@@ -148,17 +148,17 @@ async def choose(
         size: how many tenants are a wave.
     """
     arguments: list[Any] = [rollout_id, size]
-    concerned, to_do = choice.concerned(arguments), choice.to_do(arguments)
+    concerned, due = choice.concerned(arguments), choice.due(arguments)
     named = waves.canary if not isinstance(waves.canary, int) else ()
     arguments += [list(named), waves.canary if isinstance(waves.canary, int) else None]
-    chosen = _CHOSEN.format(concerned=concerned, to_do=to_do, slugs=len(arguments) - 1, first=len(arguments))
+    chosen = _CHOSEN.format(concerned=concerned, due=due, slugs=len(arguments) - 1, first=len(arguments))
     await connection.execute(
         f"""
         {chosen}
         INSERT INTO shared.rollout_tenants (rollout_id, tenant_id, wave, status)
         SELECT $1::uuid, id, CASE WHEN place <= count THEN 0 ELSE 1 + (place - count - 1) / $2::int END, 'waiting'
         FROM placed, canaries
-        UNION ALL SELECT $1::uuid, id, NULL, 'skipped' FROM concerned WHERE NOT to_do
+        UNION ALL SELECT $1::uuid, id, NULL, 'skipped' FROM concerned WHERE NOT due
         """,
         *arguments,
     )
@@ -174,12 +174,12 @@ async def choose(
 async def add_late(connection: Connection, rollout_id: UUID, choice: Choice, wave: int) -> int:
     """Add tenants that have come to be concerned since the rollout began, as another wave; return how many."""
     arguments: list[Any] = [rollout_id, wave]
-    concerned, to_do = choice.concerned(arguments), choice.to_do(arguments)
+    concerned, due = choice.concerned(arguments), choice.due(arguments)
     status = await connection.execute(
         f"""
         INSERT INTO shared.rollout_tenants (rollout_id, tenant_id, wave, status)
         SELECT $1, id, $2, 'waiting' FROM shared.tenants t
-        WHERE {concerned} AND {to_do}
+        WHERE {concerned} AND {due}
           AND NOT EXISTS (SELECT FROM shared.rollout_tenants r WHERE r.rollout_id = $1 AND r.tenant_id = t.id)
         """,
         *arguments,

@@ -28,6 +28,7 @@ from db.migrations.schemas import Schemas, Target, search_path
 from db.models import (
     access,  # noqa: F401
     ledger,
+    rollouts,  # noqa: F401
 )
 from db.models.base import Base
 from db.server import installation, rights

@@ -1,7 +1,7 @@
 """The warm pool: schemas that are built ahead of sign-ups, with role, tables and rights, and are no tenant's yet.
 
-A schema and its row are made in one transaction, and taken in one. The row has the schema's fingerprint, so that a
-schema which is not as it was built is never given to a tenant.
+A schema and its row are made in one transaction, and taken in one. The row has the schema's imprint and fingerprint, so
+that a schema which is not as it was built is never given to a tenant.
 """
 
 from typing import Final
@@ -9,6 +9,7 @@ from typing import Final
 import structlog
 
 from db.migrations.fingerprint import fingerprint
+from db.migrations.imprint import imprint
 from db.migrations.lineage import Lineage
 from db.migrations.render import render
 from db.migrations.run import run_script
@@ -25,11 +26,15 @@ _TAKE: Final = """
 DELETE FROM shared.pool_schemas WHERE schema_name = (
   SELECT schema_name FROM shared.pool_schemas WHERE revision = ANY($1::text[])
   ORDER BY revision = $2 DESC, created_at LIMIT 1 FOR UPDATE SKIP LOCKED)
-RETURNING schema_name, revision, fingerprint
+RETURNING schema_name, revision, fingerprint, imprint
 """
 _STALE: Final = """
 SELECT schema_name, revision FROM shared.pool_schemas WHERE revision = ANY($1::text[]) AND revision <> $2
 ORDER BY created_at LIMIT 1 FOR UPDATE SKIP LOCKED
+"""
+_OURS: Final = """
+SELECT pg_get_userbyid(nspowner) = current_user AND to_regrole(nspname) IS NOT NULL
+FROM pg_catalog.pg_namespace WHERE nspname = $1
 """
 _SIGN_UPS_WAIT: Final = """
 SELECT EXISTS (SELECT FROM shared.tenants WHERE status IN ('pending', 'provisioning'))
@@ -50,7 +55,7 @@ async def claim(connection: Connection, tenant: Tenant, lineage: Lineage) -> tup
     known = sorted(lineage.applied(lineage.head))
     while row := await connection.fetchrow(_TAKE, known, lineage.head):
         schema = schema_name(row["schema_name"])
-        if await _is_as_built(connection, schema, row["fingerprint"]):
+        if await _is_as_built(connection, schema, row["fingerprint"], row["imprint"]):
             return await registry.give_schema(connection, tenant, schema), row["revision"]
         log.error("a schema of the pool was not as it was built, and is dropped", schema=schema)
         await roles.drop_schema(connection, schema)
@@ -95,12 +100,7 @@ async def _add(connection: Connection, lineage: Lineage) -> None:
     schema = new_schema_name()
     await roles.create_schema(connection, schema)
     await run_script(connection, schema, render(lineage, None, lineage.head))
-    await connection.execute(
-        "INSERT INTO shared.pool_schemas (schema_name, revision, fingerprint) VALUES ($1, $2, $3)",
-        schema,
-        lineage.head,
-        await fingerprint(connection, schema),
-    )
+    await _note(connection, schema, lineage.head)
 
 
 async def _renew(connection: Connection, lineage: Lineage, known: list[str]) -> bool:
@@ -109,12 +109,7 @@ async def _renew(connection: Connection, lineage: Lineage, known: list[str]) -> 
         return False
     schema = schema_name(row["schema_name"])
     await run_script(connection, schema, render(lineage, row["revision"], lineage.head))
-    await connection.execute(
-        "UPDATE shared.pool_schemas SET revision = $2, fingerprint = $3 WHERE schema_name = $1",
-        schema,
-        lineage.head,
-        await fingerprint(connection, schema),
-    )
+    await _note(connection, schema, lineage.head)
     return True
 
 
@@ -126,6 +121,23 @@ async def _drop(connection: Connection, known: list[str], head: str) -> bool:
     return True
 
 
-async def _is_as_built(connection: Connection, schema: SchemaName, built: str) -> bool:
-    own = "SELECT pg_get_userbyid(nspowner) = current_user FROM pg_catalog.pg_namespace WHERE nspname = $1"
-    return bool(await connection.fetchval(own, schema)) and await fingerprint(connection, schema) == built
+async def _is_as_built(connection: Connection, schema: SchemaName, built: str, left: str | None) -> bool:
+    """Return whether a schema is ours and as it was built. Where the catalog was written to, its fingerprint tells."""
+    if not await connection.fetchval(_OURS, schema):
+        return False
+    return await imprint(connection, schema) == left or await fingerprint(connection, schema) == built
+
+
+async def _note(connection: Connection, schema: SchemaName, revision: str) -> None:
+    """Write down how a schema is, in the transaction that has made it so."""
+    await connection.execute(
+        """
+        INSERT INTO shared.pool_schemas (schema_name, revision, fingerprint, imprint) VALUES ($1, $2, $3, $4)
+        ON CONFLICT (schema_name) DO UPDATE
+        SET revision = excluded.revision, fingerprint = excluded.fingerprint, imprint = excluded.imprint
+        """,
+        schema,
+        revision,
+        await fingerprint(connection, schema),
+        await imprint(connection, schema),
+    )

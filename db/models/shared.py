@@ -86,6 +86,7 @@ class PoolSchema(Shared):
     revision: Mapped[str]
     fingerprint: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    imprint: Mapped[str | None]
 
 
 class TenantHost(Shared):

@@ -56,7 +56,7 @@ RIGHTS: Final[dict[str, dict[str, str]]] = {
             "id, target, task, arguments, canary, wave, concurrency, rate, max_failures, bake_time, filter, reason,"
             " actor, current_wave, waves"
         ),
-        "UPDATE": "status, failures, wave_failures, note, message_id, baked_at, finished_at",
+        "UPDATE": "status, failures, wave_failures, note, message_id, finished_at",
     },
     # A task marks its tenant done in its own transaction, which is the login's.
     "rollout_tenants": {

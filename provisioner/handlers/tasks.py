@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from db import domain
 from db.control import rollout_steps
+from db.control.tasks import TASKS
 from db.control.waves import Work
 from db.errors import TenantryError
 from db.session import locks
@@ -41,7 +41,7 @@ class Tasks:
             NewerReleaseError: this release has no such task.
             NoLoginError: there is no login to run it through.
         """
-        if name not in domain.TASKS:
+        if name not in TASKS:
             raise NewerReleaseError("UnknownTaskError", f"the task {name}")
         if self._database is None:
             raise NoLoginError
@@ -60,7 +60,7 @@ class Tasks:
             BusyError: somebody else works on the tenant.
         """
         assert self._database is not None and work.task is not None  # noqa: PT018 - `check_known` has looked
-        task = domain.TASKS[work.task]
+        task = TASKS[work.task]
         async with session.transaction():
             if not await locks.try_tenant(session, tenant.id):
                 raise BusyError(_LOCKED)

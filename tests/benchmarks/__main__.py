@@ -20,7 +20,18 @@ import msgspec
 from db import logs
 from db.local.run import programs
 from db.settings import PROJECT, Settings
-from tests.benchmarks import busy, figures, growth, machine, provisioning, relay, requests, signup, stacks
+from tests.benchmarks import (
+    busy,
+    figures,
+    growth,
+    machine,
+    provisioning,
+    relay,
+    requests,
+    rollouts,
+    signup,
+    stacks,
+)
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.plan import FULL, QUICK, Plan
 from tests.benchmarks.servers import Servers, say, servers
@@ -30,6 +41,7 @@ PARTS: Final[dict[str, Callable[[Servers, Plan, Path], Awaitable[list[Figure]]]]
     "growth": growth.measure,
     "signup": signup.measure,
     "provisioning": provisioning.measure,
+    "fleet": rollouts.measure,
     "busy": busy.measure,
     "relay": relay.measure,
 }
@@ -86,6 +98,7 @@ def asked(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--tenants", type=int, help="in `requests`")
     parser.add_argument("--sizes", type=_sizes, help="in `growth`, such as 10,1000,10000")
+    parser.add_argument("--fleet-sizes", type=_sizes, help="in `fleet`, such as 100,1000")
     parser.add_argument("--json", type=Path, default=PROJECT / ".cache" / "bench.json", metavar="PATH")
     return parser.parse_args(arguments)
 
@@ -97,7 +110,9 @@ def _sizes(text: str) -> tuple[int, ...]:
 def planned(options: argparse.Namespace) -> Plan:
     """Return the plan of a command line."""
     plan = QUICK if options.quick else FULL
-    given = {name: getattr(options, name) for name in ("seconds", "rounds", "tenants", "sizes")}
+    given = {
+        name: getattr(options, name) for name in ("seconds", "rounds", "tenants", "sizes", "fleet_sizes")
+    }
     return msgspec.structs.replace(plan, **{name: value for name, value in given.items() if value})
 
 

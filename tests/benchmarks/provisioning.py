@@ -3,6 +3,7 @@
 import asyncio
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -35,7 +36,8 @@ async def measure(servers: Servers, plan: Plan, home: Path) -> list[Figure]:
         for number in range(plan.rounds):
             text, schema = await ddl(owner, servers.config)  # anew, as a keeper may be full by now
             sessions = servers.config.provision_concurrency
-            found[_PSQL].append(await by_psql(servers.config, text, schema, plan.batch, sessions, home))
+            texts = copies(text, schema, plan.batch)
+            found[_PSQL].append(plan.batch / await by_psql(servers.config, texts, sessions, home))
             for name, config in through.items():
                 prefix = f"{name.split()[-1].lower()}{number}"
                 found[name].append(await _provisioned(owner, config, prefix, plan.batch, home))
@@ -65,29 +67,28 @@ async def ddl(owner: asyncpg.Connection, config: Settings) -> tuple[str, SchemaN
     return ";\n".join(text.strip().rstrip(";") for text in texts if "$1" not in text) + ";\n", schema
 
 
-async def by_psql(
-    config: Settings, text: str, schema: SchemaName, count: int, sessions: int, home: Path
-) -> float:
-    """Let psql build new schemas, and return how many it built a second.
+def copies(text: str, schema: SchemaName, count: int) -> list[str]:
+    """Return transactions that build new schemas, of the text that built ``schema``."""
+    return [f"BEGIN;\n{text.replace(schema, new_schema_name())}COMMIT;\n" for _ in range(count)]
+
+
+async def by_psql(config: Settings, texts: Sequence[str], sessions: int, home: Path) -> float:
+    """Let psql run texts, each a transaction, and return the seconds that it took.
 
     Args:
         config: settings, for the owner's address.
-        text: what `ddl` returned.
-        schema: the schema that it names.
-        count: how many to build.
+        texts: what to run.
         sessions: how many sessions share the work.
         home: where the files for psql go.
     """
     files = []
     for session in range(sessions):
-        made = range(session, count, sessions)
-        scripts = (text.replace(schema, new_schema_name()) for _ in made)
         file = home / f"psql{session}.sql"
-        file.write_text("".join(f"BEGIN;\n{script}COMMIT;\n" for script in scripts), encoding="utf-8")
+        file.write_text("".join(texts[session::sessions]), encoding="utf-8")
         files.append(file)
     started = time.perf_counter()
     await asyncio.gather(*(_psql(config.require("owner_database_url"), file) for file in files))
-    return count / (time.perf_counter() - started)
+    return time.perf_counter() - started
 
 
 async def _psql(url: str, file: Path) -> None:

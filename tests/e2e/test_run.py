@@ -90,11 +90,9 @@ def test_each_program_is_told_its_own_addresses_only() -> None:
     given = dict.fromkeys(ADDRESSES, "postgresql://a:b@127.0.0.1/c")
     configuration = read_configuration(given)
     assert set(configuration.api("app")) & set(ADDRESSES) == {"DATABASE_URL"}
-    assert set(configuration.provisioner("owner", "amqp")) & set(ADDRESSES) == {
-        "OWNER_DATABASE_URL",
-        "AMQP_URL",
-    }
-    assert set(configuration.provisioner("owner", None)) & set(ADDRESSES) == {"OWNER_DATABASE_URL"}
+    logins = {"OWNER_DATABASE_URL", "DATABASE_URL"}  # tasks run through the API's
+    assert set(configuration.provisioner("owner", "app", "amqp")) & set(ADDRESSES) == {*logins, "AMQP_URL"}
+    assert set(configuration.provisioner("owner", "app", None)) & set(ADDRESSES) == logins
 
 
 @pytest.mark.parametrize("name", ["provisioner", "api", "postgres"])

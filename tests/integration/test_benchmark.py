@@ -7,7 +7,7 @@ import asyncpg
 from db import names
 from db.migrations.fingerprint import fingerprint
 from db.settings import Settings
-from tests.benchmarks.provisioning import by_psql, ddl
+from tests.benchmarks.provisioning import by_psql, copies, ddl
 from tests.benchmarks.signup import build
 
 _SCHEMAS = "SELECT nspname FROM pg_namespace WHERE nspname ~ '^t_[a-z2-7]{16}$' ORDER BY 1"
@@ -22,7 +22,7 @@ async def test_psql_builds_what_provisioning_builds(
 ) -> None:
     text, schema = await ddl(owner, config)
     assert await owner.fetch(_SCHEMAS) == []  # it was recorded and rolled back
-    assert await by_psql(config, text, schema, 3, 2, tmp_path) > 0
+    assert await by_psql(config, copies(text, schema, 3), 2, tmp_path) > 0
     built = [row["nspname"] for row in await owner.fetch(_SCHEMAS)]
     assert len(built) == 3
     assert schema not in built

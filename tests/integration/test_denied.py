@@ -9,6 +9,7 @@ from db.server.rights import ALL, RIGHTS
 from db.settings import Settings
 from db.tenants import tokens
 from tests.isolation import DENIED, Resident, sqlstate, undone
+from tests.migrations import HEAD
 from tests.shell import alembic
 from tests.support import one
 
@@ -45,6 +46,21 @@ DENIED_TO_THE_LOGIN: dict[str, dict[str, str]] = {
     "replays": {
         "INSERT": "done, skipped, status, next_at, created_at, finished_at",
         "UPDATE": "id, filter, rate, reason, actor, done, skipped, next_at, created_at",
+        "DELETE": ALL,
+    },
+    "rollout_tenants": {
+        "INSERT": "attempts, available_at, error, error_class, started_at, finished_at",
+        "UPDATE": "rollout_id, tenant_id, started_at",
+        "DELETE": ALL,
+    },
+    "rollouts": {
+        "INSERT": (
+            "status, failures, wave_failures, note, message_id, baked_at, created_at, started_at, finished_at"
+        ),
+        "UPDATE": (
+            "id, target, task, arguments, canary, wave, concurrency, rate, max_failures, bake_time, filter, reason,"
+            " actor, current_wave, waves, baked_at, created_at, started_at"
+        ),
         "DELETE": ALL,
     },
     "shared_users": {"INSERT": "id, created_at, updated_at", "UPDATE": "id, tenant_id, created_at"},
@@ -142,6 +158,27 @@ async def test_the_login_changes_no_definition_in_shared(
         assert await sqlstate(session, f"SELECT nextval('{row['name']}')") == DENIED
         assert await sqlstate(session, f"SELECT setval('{row['name']}', 1)") == DENIED
     assert await sqlstate(session, "SET session_replication_role = replica") == DENIED
+
+
+async def test_the_login_learns_revisions_and_nothing_else(
+    app_login: asyncpg.Connection,
+    owner: asyncpg.Connection,
+    superuser: asyncpg.Connection,
+    residents: list[Resident],
+) -> None:
+    await owner.execute("CREATE SCHEMA t_aaaaaaaaaaaaaaaa")
+    await owner.execute("CREATE VIEW t_aaaaaaaaaaaaaaaa.alembic_version AS SELECT 'secret' AS version_num")
+    await superuser.execute("CREATE SCHEMA t_bbbbbbbbbbbbbbbb")
+    await superuser.execute(
+        "CREATE TABLE t_bbbbbbbbbbbbbbbb.alembic_version AS SELECT 'secret' AS version_num"
+    )
+    names = await owner.fetch("SELECT nspname FROM pg_namespace")
+    rows = await app_login.fetch(
+        "SELECT * FROM shared.schema_revisions($1)", [row["nspname"] for row in names]
+    )
+    assert sorted(map(tuple, rows)) == sorted((each.schema, [HEAD]) for each in residents)
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await app_login.fetch(f"SELECT * FROM {residents[0].schema}.alembic_version")
 
 
 _INSERT = "INSERT INTO shared.access_tokens (id, kind, token_hash, name, tenant_id, user_id) VALUES "

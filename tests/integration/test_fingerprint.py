@@ -11,6 +11,7 @@ from db import bootstrap, names
 from db.local.servers.postgres import PostgresServer
 from db.migrations import run
 from db.migrations.fingerprint import fingerprint, structure
+from db.migrations.imprint import imprint
 from db.migrations.lineages import lineage
 from db.migrations.render import render
 from db.names import SchemaName
@@ -40,11 +41,12 @@ async def build(owner: asyncpg.Connection, *scripts: str) -> SchemaName:
 
 
 class Built(msgspec.Struct, frozen=True):
-    """A schema with every kind of object, its structure, and a superuser's address of its database."""
+    """A schema with every kind of object, its structure and imprint, and a superuser's address of its database."""
 
     url: str
     schema: SchemaName
     structure: tuple[str, ...]
+    imprint: str | None
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -54,8 +56,9 @@ async def built(postgres: PostgresServer, template: bootstrap.Bootstrapped) -> A
         owner = await asyncpg.connect(bootstrap.with_login(url, "tenantry_owner", OWNER_PASSWORD))
         schema = await build(owner, EVERYTHING)
         before = await structure(owner, schema)
+        pressed = await imprint(owner, schema)
         await owner.close()
-        yield Built(url, schema, before)
+        yield Built(url, schema, before, pressed)
 
 
 @pytest.fixture
@@ -81,6 +84,7 @@ async def test_an_alteration_changes_the_structure(
     await run_in(anyone, built.schema, alteration)
     after = await structure(anyone, built.schema)
     assert any(line.endswith(f" {name}") for line in changed(built.structure, after))
+    assert await imprint(anyone, built.schema) != built.imprint
 
 
 @pytest.mark.parametrize("script", NO_STRUCTURE)
@@ -93,7 +97,9 @@ async def test_what_is_not_structure_changes_nothing(
 
 async def test_vacuum_changes_nothing(built: Built) -> None:
     connection = await asyncpg.connect(built.url)
-    await connection.execute("VACUUM (FULL, ANALYZE)")
+    await connection.execute("VACUUM (FREEZE, ANALYZE)")
+    assert await imprint(connection, built.schema) == built.imprint
+    await connection.execute("VACUUM (FULL, ANALYZE)")  # which gives tables other files
     assert await structure(connection, built.schema) == built.structure
     await connection.close()
 

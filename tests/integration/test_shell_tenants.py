@@ -85,7 +85,7 @@ async def test_migrate_all_asks_each_tenant_that_is_behind_once(
     assert (await printed(config, "migrate", "--all"))["count"] == 2
     again = await tenants(config, "migrate", "--all")
     assert again.code == 1
-    assert "carried out at" in again.err
+    assert "is planned" in " ".join(again.err.replace("│", " ").split())
     await provisioner.start()
 
     async def at_head() -> bool:

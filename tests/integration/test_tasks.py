@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 from sqlalchemy import func, select, update
 
-from db import domain
+from db.control.tasks import TASKS
 from db.models.access import User
 from db.session.statements import Statement
 from db.session.transaction import TenantTransaction
@@ -40,7 +40,7 @@ async def name_one(transaction: TenantTransaction, _: dict[str, Any]) -> bool:
 @pytest.fixture(autouse=True)
 def tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     for task in (name_all, name_one):
-        monkeypatch.setitem(domain.TASKS, task.__name__, task)
+        monkeypatch.setitem(TASKS, task.__name__, task)
 
 
 async def people(owner: asyncpg.Connection) -> list[asyncpg.Record]:
@@ -121,7 +121,7 @@ async def test_a_task_that_the_provisioner_does_not_know_waits_for_a_newer_one(
         fleet = Fleet(api, as_operator)
         rollout_id = await fleet.begins(task="name_all")
         with monkeypatch.context() as older:
-            older.delitem(domain.TASKS, "name_all")
+            older.delitem(TASKS, "name_all")
             async with provisioning(replace(config, newer_release_delay=0.1)):
                 await fleet.notes(rollout_id, "waiting for a newer provisioner")
         async with provisioning(config):

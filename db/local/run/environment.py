@@ -57,10 +57,10 @@ class Configuration(NamedTuple):
         """Return the API's environment. It has the API's login only, not the owner's or the broker's."""
         return {**self.inherited, "DATABASE_URL": app_url}
 
-    def provisioner(self, owner_url: str, amqp_url: str | None) -> dict[str, str]:
-        """Return the provisioner's environment, with the owner's login and the broker, if there is one."""
+    def provisioner(self, owner_url: str, app_url: str, amqp_url: str | None) -> dict[str, str]:
+        """Return the provisioner's environment: both logins, since tasks run through the API's, and the broker."""
         broker = {"AMQP_URL": amqp_url} if amqp_url else {}
-        return {**self.inherited, "OWNER_DATABASE_URL": owner_url, **broker}
+        return {**self.inherited, "OWNER_DATABASE_URL": owner_url, "DATABASE_URL": app_url, **broker}
 
 
 def read_configuration(environment: Mapping[str, str]) -> Configuration:

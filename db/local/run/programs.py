@@ -32,10 +32,12 @@ def granian(port: int, workers: int, application: str = "api.app:create_app") ->
     ]
 
 
-def provisioner(configuration: Configuration, home: Home, owner_url: str, amqp_url: str | None) -> Process:
+def provisioner(
+    configuration: Configuration, home: Home, owner_url: str, app_url: str, amqp_url: str | None
+) -> Process:
     """Return the provisioner's process. If ``amqp_url`` is None, it delivers messages in process."""
     command = [sys.executable, "-m", "provisioner"]
-    environment = configuration.provisioner(owner_url, amqp_url)
+    environment = configuration.provisioner(owner_url, app_url, amqp_url)
     return _program("provisioner", command, environment, home, _PROVISIONER_GRACE)
 
 

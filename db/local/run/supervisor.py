@@ -85,7 +85,8 @@ class Supervisor:
                 self._stopping.set()  # ends the broker's thread, which is waited for
                 raise
         self._keep(
-            "provisioner", programs.provisioner(self._configuration, self._home, logins.owner, amqp_url)
+            "provisioner",
+            programs.provisioner(self._configuration, self._home, logins.owner, logins.app, amqp_url),
         )
         # In a thread of its own, because this thread must react to signals at once.
         keep = lambda: self._home.write_secrets(secrets)  # noqa: E731
