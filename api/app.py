@@ -13,7 +13,7 @@ from litestar.types import ControllerRouterHandler
 from litestar_granian import GranianPlugin
 
 from api.cc.audit import AuditController
-from api.cc.drift import DriftController
+from api.cc.drift import DriftController, VerifyController
 from api.cc.hosts import HostController
 from api.cc.keys import IssueController
 from api.cc.messages import MessageController
@@ -57,6 +57,7 @@ HOUSE: Final[list[ControllerRouterHandler]] = [
 CONTROL_CENTER: Final[list[ControllerRouterHandler]] = [
     FleetController,
     DriftController,
+    VerifyController,
     HostController,
     IssueController,
     AuditController,

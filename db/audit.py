@@ -3,8 +3,8 @@
 All statements on the log stand here: one that writes, and those that read.
 
 Every change by an operator, a tenant's client or a sign-up flow is recorded with `record`. Details have the
-names of columns: ``key_id``, ``message_id``, ``replay_id``, ``user_id``, ``role_id``, ``permission_id``,
-``status_before``; ``fields`` lists the names of changed fields. Of a message that was edited,
+names of columns: ``key_id``, ``message_id``, ``replay_id``, ``rollout_id``, ``user_id``, ``role_id``,
+``permission_id``, ``status_before``; ``fields`` lists the names of changed fields. Of a message that was edited,
 ``successor_id`` is the message in its place, and ``successor_tenant_id`` that one's tenant if it is another.
 """
 

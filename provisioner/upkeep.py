@@ -8,6 +8,7 @@ import structlog
 import uuid_utils.compat as uuid7
 from asyncpg import Pool
 
+from db.control import rollouts
 from db.ledger import heartbeats, outbox
 from db.server import repair
 from db.session.connection import Connection
@@ -98,6 +99,7 @@ class Upkeep:
                             await self._beat(connection)
                         await idempotency.sweep(connection, days=self._retention_days)
                         await tokens.sweep(connection, days=self._retention_days)
+                        await rollouts.sweep(connection, days=self._retention_days)
                         await repair.drop_unused(connection)
                     first = False
             except failures.NOT_NOW as error:

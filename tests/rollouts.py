@@ -72,6 +72,18 @@ class Fleet:
         assert found is not None
         return found
 
+    async def rests(self, rollout_id: str) -> dict[str, Any]:
+        """Wait until nobody of a rollout is under way, and return it."""
+
+        async def probe() -> dict[str, Any]:
+            found = await self.sees(rollout_id)
+            assert found["tenants"]["running"] == 0, found
+            return found
+
+        found = await eventually(probe, what="a rollout of which nobody is under way")
+        assert found is not None
+        return found
+
     async def notes(self, rollout_id: str, words: str) -> None:
         """Wait until a rollout says why it does not go on."""
 

@@ -1,12 +1,14 @@
-"""``/cc/drift``: the tenants whose schemas are not what their revisions say."""
+"""``/cc/drift`` and ``/cc/tenants/{slug}/verify``: schemas that are not what their revisions say."""
 
 from collections.abc import Sequence
 from typing import Annotated, Final
 from uuid import UUID
 
 import msgspec
-from litestar import Controller, get
+from litestar import Controller, get, post
+from litestar.params import FromPath, JSONBody
 
+from api.cc.reasons import ActIn
 from api.gate.caller import ApiRequest
 from api.gate.rules import operator
 from api.web import lists
@@ -63,6 +65,41 @@ class DriftController(Controller):
             last, last_id = lists.decode(cursor, Slug, UUID)
             after = (last, last_id)
         return await _compared(database, structures, limit, after)
+
+
+class Verified(msgspec.Struct, frozen=True):
+    """What comparing a tenant's schema with its revision found.
+
+    Args:
+        differences: how it differs, in words; empty if it is what its revision says.
+        unchecked: why it could not be compared now, or null.
+    """
+
+    slug: str
+    revision: str | None
+    differences: list[str]
+    unchecked: str | None
+
+
+class VerifyController(Controller):
+    path = "/cc/tenants"
+    tags = ("Control center: tenants",)
+
+    @post(
+        "/{slug:str}/verify",
+        opt=operator() | {"problems": ("not-found",)},
+        status_code=200,
+        summary="Compare a tenant's schema with its revision; nothing is changed",
+    )
+    async def verify(
+        self, request: ApiRequest, slug: FromPath[str], data: JSONBody[ActIn | None] = None
+    ) -> Verified:
+        del data  # what every act takes; there is nothing to write down
+        structures = Structures(request.app.state.tenant_lineage, builds=False)
+        async with request.auth.database.shared() as connection:
+            tenant = await tenants.require(connection, slug)
+            (verdict,) = await drift.verify(connection, [tenant], structures)
+        return Verified(tenant.slug, tenant.revision, verdict.differences, verdict.unchecked)
 
 
 async def _compared(

@@ -1,5 +1,6 @@
 """A tenant's step in a wave: it is claimed, and comes to its end in the transaction that works on it, or fails."""
 
+from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
@@ -10,38 +11,68 @@ from db.control.rollout_tenants import StepStatus
 from db.control.waves import Work
 from db.ledger.inbox import Failure
 from db.session.connection import Connection
+from db.tenants import registry
+from db.tenants.registry import COLUMNS, Tenant
 
 
 class Claimed(msgspec.Struct, frozen=True):
     """A tenant to work on.
 
     Args:
+        tenant: the tenant as it was when it was claimed, which is not locked.
         attempts: how often it was tried, this time included.
         error_class: of the attempt before.
     """
 
-    tenant_id: UUID
+    tenant: Tenant
     attempts: int
     error_class: str | None
 
 
-async def claim(connection: Connection, work: Work) -> Claimed | None:
-    """Take a tenant of the wave that waits; None if there is none now, or the rollout does not run any more."""
-    row = await connection.fetchrow(
-        """
-        UPDATE shared.rollout_tenants
-        SET status = 'running', attempts = attempts + 1, started_at = clock_timestamp(), finished_at = NULL
-        WHERE rollout_id = $1 AND tenant_id = (
-          SELECT tenant_id FROM shared.rollout_tenants
-          WHERE rollout_id = $1 AND wave = $2 AND status = 'waiting' AND available_at <= now()
-            AND EXISTS (SELECT FROM shared.rollouts WHERE id = $1 AND status = 'running')
-          ORDER BY tenant_id LIMIT 1 FOR UPDATE SKIP LOCKED)
-        RETURNING tenant_id, attempts, error_class
+async def claim(connection: Connection, work: Work, *, after: UUID | None, limit: int) -> list[Claimed]:
+    """Take tenants of the wave that wait; none if there are none now, or the rollout does not run any more.
+
+    Args:
+        connection: of the owner.
+        work: the rollout's.
+        after: take only tenants that follow this one, whose ids are greater. To look through all that are done would
+            take longer with each tenant.
+        limit: most tenants to take.
+    """
+    rows = await connection.fetch(
+        f"""
+        WITH claimed AS (
+          UPDATE shared.rollout_tenants r
+          SET status = 'running', attempts = r.attempts + 1, started_at = clock_timestamp(), finished_at = NULL
+          FROM (
+            SELECT tenant_id FROM shared.rollout_tenants
+            WHERE rollout_id = $1 AND wave = $2 AND status = 'waiting' AND available_at <= now()
+              AND tenant_id > $3
+              AND EXISTS (SELECT FROM shared.rollouts WHERE id = $1 AND status = 'running')
+            ORDER BY tenant_id LIMIT $4 FOR UPDATE SKIP LOCKED) AS next
+          WHERE r.rollout_id = $1 AND r.tenant_id = next.tenant_id
+          RETURNING r.tenant_id, r.attempts, r.error_class)
+        SELECT {COLUMNS}, attempts, error_class
+        FROM claimed JOIN shared.tenants ON id = tenant_id ORDER BY id
         """,
         work.id,
         work.current_wave,
+        after or registry.NOBODY,
+        limit,
     )
-    return Claimed(**dict(row)) if row else None
+    return [Claimed(Tenant.of(row), row["attempts"], row["error_class"]) for row in rows]
+
+
+async def leave(connection: Connection, rollout_id: UUID, tenant_ids: Sequence[UUID]) -> None:
+    """Give back tenants that were claimed, and not begun."""
+    await connection.execute(
+        """
+        UPDATE shared.rollout_tenants SET status = 'waiting', attempts = attempts - 1
+        WHERE rollout_id = $1 AND tenant_id = ANY($2) AND status = 'running'
+        """,
+        rollout_id,
+        tenant_ids,
+    )
 
 
 async def lock(connection: Connection, rollout_id: UUID, tenant_id: UUID) -> bool:
@@ -109,8 +140,8 @@ async def keep(connection: Connection, rollout_id: UUID, tenant_id: UUID, failur
 
 async def fail(
     connection: Connection, work: Work, tenant_id: UUID, failure: Failure, *, caused_by: UUID
-) -> None:
-    """Write that a tenant has failed, and halt the rollout if that is one too many.
+) -> bool:
+    """Write that a tenant has failed, and halt the rollout if that is one too many. Return whether it goes on.
 
     It halts where more have failed than ``max_failures``, or more than a tenth of the wave.
 
@@ -146,11 +177,12 @@ async def fail(
     )
     assert row is not None  # rollouts are never deleted
     if row["status"] != "running":
-        return
+        return False
     if row["failures"] > work.max_failures:
         why = f"{row['failures']} failed, and at most {work.max_failures} may"
     elif row["wave_failures"] * 10 > size:
         why = f"{row['wave_failures']} of a wave of {size} failed, which is more than a tenth"
     else:
-        return
+        return True
     await waves.halt(connection, work.id, why, error_class=failure.error_class, caused_by=caused_by)
+    return False

@@ -155,3 +155,21 @@ async def list_(
         limit,
     )
     return [await of(connection, row) for row in rows]
+
+
+async def sweep(connection: Connection, *, days: int) -> None:
+    """Delete the rollouts that have been over for longer than the retention time, with their tenants' rows.
+
+    Args:
+        connection: of the owner.
+        days: the retention time, in days.
+    """
+    await connection.execute(
+        """
+        WITH gone AS (
+          DELETE FROM shared.rollouts
+          WHERE status IN ('finished', 'aborted') AND finished_at < now() - make_interval(days => $1) RETURNING id)
+        DELETE FROM shared.rollout_tenants WHERE rollout_id IN (SELECT id FROM gone)
+        """,
+        days,
+    )

@@ -16,11 +16,13 @@ import asyncpg
 import structlog
 
 from db.control import rollout_orders, rollout_steps, waves
+from db.control.rollout_script import Scripts
 from db.control.rollout_steps import Claimed
 from db.control.waves import Work
 from db.ledger import contracts
 from db.ledger.contracts import ContractError
 from db.ledger.inbox import Entry, Failure
+from db.server import installation
 from db.session import locks
 from db.session.connection import Connection
 from db.session.pooler import Plain
@@ -28,6 +30,7 @@ from db.tenants import registry
 from db.tenants.registry import Tenant
 from provisioner import failures
 from provisioner.failures import BusyError, NewerReleaseError
+from provisioner.handlers.feed import Feed
 from provisioner.handlers.handler import Handler, Job, Outcome
 from provisioner.handlers.tasks import Tasks
 from provisioner.handlers.upgrades import Upgrades
@@ -122,10 +125,8 @@ class WaveHandler(Handler[contracts.Wave]):
         Raises:
             Exception: PostgreSQL is away; tenants in hand are claimed anew.
         """
-        pace, until = _Pace(work.rate), time.monotonic() + _SLICE
-        workers = [
-            asyncio.create_task(self._serve(work, message_id, pace, until)) for _ in range(work.concurrency)
-        ]
+        feed = Feed(work, until=time.monotonic() + _SLICE)
+        workers = [asyncio.create_task(self._serve(work, feed, message_id)) for _ in range(work.concurrency)]
         try:
             await asyncio.gather(*workers)
         finally:
@@ -133,26 +134,34 @@ class WaveHandler(Handler[contracts.Wave]):
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
 
-    async def _serve(self, work: Work, message_id: UUID, pace: "_Pace", until: float) -> None:
+    async def _serve(self, work: Work, feed: Feed, message_id: UUID) -> None:
         """Work on one tenant after the other, by a connection of its own."""
-        while True:
+        scripts = None
+        if work.target is not None:
+            scripts = Scripts(
+                self._upgrades.lineage, work.target, work.id, message_id, lock_timeout=self._lock_timeout
+            )
+        while not feed.over:
             session = await self._open()
             try:
+                ours = await installation.of(session)
                 for _ in range(_SERVES):
-                    await pace.wait()
-                    if (
-                        time.monotonic() > until
-                        or (claimed := await rollout_steps.claim(session, work)) is None
-                    ):
+                    claimed = await feed.next(session)
+                    if claimed is None:
                         return
-                    await self._attempt(session, work, claimed, message_id)
+                    text = scripts.text(claimed.tenant) if scripts and not ours.citus else None
+                    await self._attempt(session, work, claimed, text, feed, message_id)
             finally:
                 await _close(session)
 
-    async def _attempt(self, session: Plain, work: Work, claimed: Claimed, message_id: UUID) -> None:
-        tenant_id = claimed.tenant_id
+    async def _attempt(
+        self, session: Plain, work: Work, claimed: Claimed, text: str | None, feed: Feed, message_id: UUID
+    ) -> None:
+        """Bring a tenant to where the rollout takes it: by its message if it has one, or else the long way."""
+        tenant_id = claimed.tenant.id
         try:
-            await self._bring(session, work, claimed, message_id)
+            if text is None or not await _sent(session, text):
+                await self._bring(session, work, claimed, message_id)
         except BusyError as error:
             await rollout_steps.give_back(session, work.id, tenant_id, delay=error.delay, failure=None)
         except Exception as error:
@@ -165,9 +174,10 @@ class WaveHandler(Handler[contracts.Wave]):
             if isinstance(error, failures.TRANSIENT) and claimed.attempts < _ATTEMPTS:
                 delay = _RETRY * 2 ** (claimed.attempts - 1)
                 await rollout_steps.give_back(session, work.id, tenant_id, delay=delay, failure=failure)
-            else:
-                async with session.transaction():
-                    await rollout_steps.fail(session, work, tenant_id, failure, caused_by=message_id)
+                return
+            async with session.transaction():
+                if not await rollout_steps.fail(session, work, tenant_id, failure, caused_by=message_id):
+                    await feed.stop(session)
 
     async def _bring(self, session: Plain, work: Work, claimed: Claimed, message_id: UUID) -> None:
         """Bring a tenant to where the rollout takes it.
@@ -177,12 +187,12 @@ class WaveHandler(Handler[contracts.Wave]):
         """
         online = False
         async with session.transaction():
-            if not await locks.try_tenant(session, claimed.tenant_id):
+            if not await locks.try_tenant(session, claimed.tenant.id):
                 raise BusyError(_LOCKED)
             await session.execute(f"SET LOCAL lock_timeout = {round(self._lock_timeout * 1000)}")
-            if not await rollout_steps.lock(session, work.id, claimed.tenant_id):
+            if not await rollout_steps.lock(session, work.id, claimed.tenant.id):
                 return
-            tenant = await registry.get(session, claimed.tenant_id)
+            tenant = await registry.get(session, claimed.tenant.id)
             assert tenant is not None  # registry rows are never deleted
             if tenant.status in {"purging", "purged"}:
                 await rollout_steps.end(session, work.id, tenant.id, "skipped")
@@ -225,21 +235,19 @@ async def _close(session: Plain) -> None:
         session.terminate()
 
 
-class _Pace:
-    """Lets so many through a second, evenly.
+async def _sent(session: Plain, text: str) -> bool:
+    """Send a tenant's message. Return False if something was not as the claim saw it, and nothing was changed.
 
-    Args:
-        rate: how many; None is no limit.
+    Raises:
+        asyncpg.PostgresError: a statement failed, and nothing was changed.
     """
-
-    def __init__(self, rate: int | None) -> None:
-        self._gap = 0.0 if rate is None else 1 / rate
-        self._next = time.monotonic()
-
-    async def wait(self) -> None:
-        """Wait for one's turn."""
-        now = time.monotonic()
-        turn = max(self._next, now)
-        self._next = turn + self._gap
-        if turn > now:
-            await asyncio.sleep(turn - now)
+    try:
+        await session.execute(text)
+    except asyncpg.DivisionByZeroError:
+        await session.execute("ROLLBACK")
+        return False
+    except asyncpg.PostgresError:
+        if not session.is_closed():
+            await session.execute("ROLLBACK")
+        raise
+    return True

@@ -196,6 +196,22 @@ async def test_the_shell_tells_by_its_exit_code_and_in_json(
     assert (await verify(config, "florist")).code == 0
 
 
+async def test_one_tenant_is_verified_over_http(
+    api: Client, owner: asyncpg.Connection, bakery: Resident, as_operator: dict[str, str]
+) -> None:
+    await structures.store(owner, CHAIN)
+    assert (await api.post("/cc/tenants/bakery/verify", headers=as_operator)).json()["differences"] == []
+    await alter(owner, bakery, "ALTER TABLE users ALTER COLUMN first_name TYPE text")
+    answer = await api.post("/cc/tenants/bakery/verify", headers=as_operator, json={"reason": "a doubt"})
+    assert answer.json() == {
+        "slug": "bakery",
+        "revision": HEAD,
+        "differences": ["users.first_name: varchar(100) expected, text found"],
+        "unchecked": None,
+    }
+    problem(await api.post("/cc/tenants/florist/verify", headers=as_operator), 404, "not-found")
+
+
 async def test_the_control_center_lists_drift_page_by_page(
     api: Client, as_operator: dict[str, str], owner: asyncpg.Connection, config: Settings
 ) -> None:

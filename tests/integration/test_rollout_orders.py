@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 from msgspec.structs import replace
 
+from db.control import rollouts
 from db.settings import Settings
 from tests.benchmarks.fleet import grow
 from tests.migrations import BEFORE, HEAD, SCRIPT, release
@@ -95,6 +96,23 @@ async def test_a_list_goes_from_page_to_page(
         if cursor is None:
             break
     assert seen == begun[::-1]
+
+
+async def test_what_is_over_goes_after_its_retention_and_what_is_open_stays(
+    config: Settings, owner: asyncpg.Connection, as_operator: dict[str, str], tenant: Tenant, tmp_path: Path
+) -> None:
+    async with serving(release(config, tmp_path, SCRIPT)) as newer:
+        fleet = Fleet(newer, as_operator)
+        old, recent = await fleet.begins(target=HEAD), await fleet.begins(target=HEAD)
+        opened = await fleet.begins(target="head")
+        past = "now() - interval '31 days'"
+        await owner.execute(f"UPDATE shared.rollouts SET finished_at = {past} WHERE id = $1", old)
+        await owner.execute(f"UPDATE shared.rollouts SET created_at = {past} WHERE id = $1", opened)
+        await rollouts.sweep(owner, days=30)
+        rows = await owner.fetch("SELECT DISTINCT rollout_id FROM shared.rollout_tenants")
+        assert {str(row["rollout_id"]) for row in rows} == {recent, opened}
+        assert (await fleet.sees(opened))["id"] == opened
+        assert (await newer.get(f"/cc/rollouts/{old}", headers=as_operator)).status_code == 404
 
 
 async def test_a_stream_tells_until_it_is_over(
