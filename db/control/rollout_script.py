@@ -9,8 +9,8 @@ from uuid import UUID
 
 import msgspec
 
+from db.ledger import envelope
 from db.ledger.contracts import Migrated
-from db.ledger.envelope import Message
 from db.migrations.lexer import statements
 from db.migrations.lineage import Lineage
 from db.migrations.render import Rendered, is_online, render
@@ -115,7 +115,7 @@ class Scripts:
                 _UPDATE.format(
                     to=target, fits=literal(self._lineage.compatible_from(self._target)), id=tenant.id
                 ),
-                _insertion(event),
+                envelope.insertion(event),
                 _DONE.format(step=step),
                 "COMMIT",
             )
@@ -142,14 +142,3 @@ class Scripts:
 def _check(condition: str) -> str:
     """Return a statement that fails unless a condition is true."""
     return f"SELECT 1 / (CASE WHEN {condition} THEN 1 ELSE 0 END)"
-
-
-def _insertion(event: Message) -> str:
-    """Return the statement that writes an event to the ledger, as `outbox.append` does."""
-    return (
-        "INSERT INTO shared.messages"
-        " (id, kind, type, tenant_id, tenant_version, priority, payload, caused_by, created_at) VALUES"
-        f" ('{event.id}', {literal(event.data.kind)}, {literal(event.data.type)}, '{event.tenant_id}',"
-        f" {event.tenant_version}, {event.priority}, {literal(event.payload.decode())}::jsonb,"
-        f" '{event.caused_by}', '{event.created_at.isoformat()}')"
-    )

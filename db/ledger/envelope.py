@@ -10,7 +10,7 @@ import uuid_utils.compat as uuid7
 from db import moments
 from db.ledger.contracts import Command, ContractError, Data, Signup, command_of
 from db.moments import Moment
-from db.names import Reference
+from db.names import Reference, literal
 
 SOURCE: Final = "tenantry"
 
@@ -105,6 +105,24 @@ def message(
         created_at=datetime.now(UTC),
         source=source,
         source_id=source_id,
+    )
+
+
+def insertion(message: Message) -> str:
+    """Return the SQL text that writes a message as `outbox.append` does, for a script that is sent at once.
+
+    Args:
+        message: an event or command of Tenantry itself, about a tenant.
+
+    Raises:
+        ValueError: a text has a NUL.
+    """
+    return (
+        "INSERT INTO shared.messages"
+        " (id, kind, type, tenant_id, tenant_version, priority, payload, caused_by, created_at) VALUES"
+        f" ('{message.id}', {literal(message.data.kind)}, {literal(message.data.type)}, '{message.tenant_id}',"
+        f" {message.tenant_version}, {message.priority}, {literal(message.payload.decode())}::jsonb,"
+        f" '{message.caused_by}', '{message.created_at.isoformat()}')"
     )
 
 
