@@ -9,52 +9,65 @@ from typing import Final
 
 from db.session.connection import Connection
 
-_RELATIONS: Final = "(SELECT c.oid FROM pg_catalog.pg_class c WHERE c.relnamespace = s.oid)"
-_DEPENDENT: Final = (
-    "(SELECT d.objid FROM pg_catalog.pg_depend d"
-    " WHERE d.refclassid = 'pg_catalog.pg_namespace'::regclass AND d.refobjid = s.oid)"
-)
-_ROWS: Final = (
-    ("pg_class", "x.relnamespace = s.oid", "x.oid"),
-    ("pg_attribute", f"x.attrelid IN {_RELATIONS}", "x.attrelid, x.attnum"),
-    ("pg_attrdef", f"x.adrelid IN {_RELATIONS}", "x.oid"),
-    ("pg_index", f"x.indrelid IN {_RELATIONS}", "x.indexrelid"),
-    ("pg_constraint", "x.connamespace = s.oid", "x.oid"),
-    ("pg_trigger", f"x.tgrelid IN {_RELATIONS}", "x.oid"),
-    ("pg_rewrite", f"x.ev_class IN {_RELATIONS}", "x.oid"),
-    ("pg_policy", f"x.polrelid IN {_RELATIONS}", "x.oid"),
-    ("pg_sequence", f"x.seqrelid IN {_RELATIONS}", "x.seqrelid"),
-    ("pg_inherits", f"x.inhrelid IN {_RELATIONS}", "x.inhrelid, x.inhseqno"),
-    ("pg_partitioned_table", f"x.partrelid IN {_RELATIONS}", "x.partrelid"),
-    ("pg_statistic_ext", "x.stxnamespace = s.oid", "x.oid"),
-    ("pg_proc", "x.pronamespace = s.oid", "x.oid"),
-    ("pg_type", "x.typnamespace = s.oid", "x.oid"),
-    (
-        "pg_enum",
-        "x.enumtypid IN (SELECT t.oid FROM pg_catalog.pg_type t WHERE t.typnamespace = s.oid)",
-        "x.oid",
-    ),
-    ("pg_collation", "x.collnamespace = s.oid", "x.oid"),
-    ("pg_operator", "x.oprnamespace = s.oid", "x.oid"),
-    ("pg_default_acl", "x.defaclnamespace = s.oid", "x.oid"),
-    ("pg_ts_dict", "x.dictnamespace = s.oid", "x.oid"),
-    ("pg_ts_config", "x.cfgnamespace = s.oid", "x.oid"),
+# By indexes all the way: pg_class and its like have none on the schema alone, and tenants have many relations.
+_PARTS: Final = """
+s AS MATERIALIZED (SELECT n.oid, n.xmin FROM pg_catalog.pg_namespace n WHERE n.nspname = $1),
+member AS MATERIALIZED (
+  SELECT DISTINCT d.classid, d.objid FROM s JOIN pg_catalog.pg_depend d
+    ON d.refclassid = 'pg_catalog.pg_namespace'::regclass AND d.refobjid = s.oid),
+typ AS MATERIALIZED (
+  SELECT t.oid, t.typrelid FROM member m JOIN pg_catalog.pg_type t ON t.oid = m.objid
+  WHERE m.classid = 'pg_catalog.pg_type'::regclass),
+rel AS MATERIALIZED (
+  SELECT m.objid AS oid FROM member m WHERE m.classid = 'pg_catalog.pg_class'::regclass
+  UNION ALL SELECT typ.typrelid FROM typ WHERE typ.typrelid <> 0),
+rels AS MATERIALIZED (
+  SELECT rel.oid FROM rel UNION ALL
+  SELECT i.indexrelid FROM rel JOIN pg_catalog.pg_index i ON i.indrelid = rel.oid)
+"""
+_OF_RELATIONS: Final = (
+    ("pg_class", "oid", "rels", "x.oid"),
+    ("pg_attribute", "attrelid", "rels", "x.attrelid, x.attnum"),
+    ("pg_attrdef", "adrelid", "rel", "x.oid"),
+    ("pg_index", "indrelid", "rel", "x.indexrelid"),
+    ("pg_constraint", "conrelid", "rel", "x.oid"),
+    ("pg_constraint", "contypid", "typ", "x.oid"),
+    ("pg_trigger", "tgrelid", "rel", "x.oid"),
+    ("pg_rewrite", "ev_class", "rel", "x.oid"),
+    ("pg_policy", "polrelid", "rel", "x.oid"),
+    ("pg_sequence", "seqrelid", "rel", "x.seqrelid"),
+    ("pg_inherits", "inhrelid", "rel", "x.inhrelid, x.inhseqno"),
+    ("pg_partitioned_table", "partrelid", "rel", "x.partrelid"),
+    ("pg_type", "oid", "typ", "x.oid"),
+    ("pg_enum", "enumtypid", "typ", "x.oid"),
+    ("pg_description", "objoid", "rels", "x.classoid, x.objoid, x.objsubid"),
+    ("pg_description", "objoid", "(SELECT objid AS oid FROM member)", "x.classoid, x.objoid, x.objsubid"),
     (
         "pg_ts_config_map",
-        "x.mapcfg IN (SELECT t.oid FROM pg_catalog.pg_ts_config t WHERE t.cfgnamespace = s.oid)",
+        "mapcfg",
+        "(SELECT objid AS oid FROM member)",
         "x.mapcfg, x.maptokentype, x.mapseqno",
     ),
-    # Comments: on relations, and on whatever else depends on the schema.
-    ("pg_description", f"x.objoid IN {_RELATIONS}", "x.classoid, x.objoid, x.objsubid"),
-    ("pg_description", f"x.objoid IN {_DEPENDENT}", "x.classoid, x.objoid, x.objsubid"),
+)
+_MEMBERS: Final = (
+    *("pg_statistic_ext", "pg_proc", "pg_collation", "pg_operator", "pg_opclass", "pg_opfamily"),
+    *("pg_conversion", "pg_ts_config", "pg_ts_dict", "pg_ts_parser", "pg_ts_template"),
 )
 _IMPRINT: Final = (
-    "WITH s AS MATERIALIZED (SELECT n.oid, n.xmin FROM pg_catalog.pg_namespace n WHERE n.nspname = $1)"
-    " SELECT pg_catalog.md5(string_agg(r.line, ';' ORDER BY r.line)) FROM ("
+    f"WITH {_PARTS} SELECT pg_catalog.md5(string_agg(r.line, ';' ORDER BY r.line)) FROM ("
     "SELECT concat_ws(' ', 'pg_namespace', s.oid, s.xmin) AS line FROM s"
+    " UNION ALL SELECT concat_ws(' ', 'pg_default_acl', x.oid, x.xmin)"
+    " FROM s JOIN pg_catalog.pg_default_acl x ON x.defaclnamespace = s.oid"
     + "".join(
-        f" UNION ALL SELECT concat_ws(' ', '{table}', {key}, x.xmin) FROM s, pg_catalog.{table} x WHERE ({condition})"
-        for table, condition, key in _ROWS
+        f" UNION ALL SELECT concat_ws(' ', '{table}', {key}, x.xmin)"
+        f" FROM {of} o JOIN pg_catalog.{table} x ON x.{column} = o.oid"
+        for table, column, of, key in _OF_RELATIONS
+    )
+    + "".join(
+        f" UNION ALL SELECT concat_ws(' ', '{table}', x.oid, x.xmin)"
+        f" FROM member m JOIN pg_catalog.{table} x ON x.oid = m.objid"
+        f" WHERE m.classid = 'pg_catalog.{table}'::regclass"
+        for table in _MEMBERS
     )
     + ") r"
 )

@@ -61,8 +61,16 @@ async def measure(chosen: Sequence[str], plan: Plan, home: Path) -> tuple[list[F
                 if "versions" not in about:
                     about["versions"] = await machine.versions(running)
                     about["settings"] = settings(running.config, chosen, plan)
-                found += await PARTS[name](running, plan, place)
-        except (RuntimeError, AssertionError, OSError, asyncpg.PostgresError) as error:
+                measured = await PARTS[name](running, plan, place)
+            say(f"{figures.table(measured)}\n")  # at once, as a later part may come to no end
+            found += measured
+        except (
+            RuntimeError,
+            AssertionError,
+            OSError,
+            asyncpg.PostgresError,
+            asyncpg.InterfaceError,
+        ) as error:
             say(f"{name} failed: {error}")
             about["failed"][name] = str(error)
         shutil.rmtree(place, ignore_errors=True)
