@@ -28,6 +28,11 @@ BEFORE_THE_FIRST_RELEASE: Final = {
     "c47e19a05d38": {"require-concurrent-index-creation"},
 }
 """Revisions of ``shared`` that nobody has run on a ledger with many rows."""
+BREAKS: Final = {
+    *("ban-drop-table", "ban-drop-column", "renaming-column", "renaming-table", "changing-column-type"),
+    *("adding-required-field", "require-concurrent-index-deletion"),
+}
+"""What a revision may do that says of itself that older code does not work with it, and is answered 503."""
 TIMES: Final = "SET lock_timeout = '5s';\nSET statement_timeout = '1h';\n"
 """What every script has: the programs set the first, and bootstrap the second."""
 
@@ -74,7 +79,10 @@ CHAINS = [lineage("shared", PROJECT / "alembic.ini"), lineage("tenant", PROJECT 
     ids=lambda value: value.name if isinstance(value, Lineage) else value,
 )
 def test_a_revision_breaks_no_rule(tmp_path: Path, chain: Lineage, revision: str) -> None:
-    assert found(tmp_path, script(chain, revision)) == BEFORE_THE_FIRST_RELEASE.get(revision, set())
+    broken = found(tmp_path, script(chain, revision))
+    if chain.compatible_from(revision) == revision:
+        broken -= BREAKS
+    assert broken == BEFORE_THE_FIRST_RELEASE.get(revision, set())
 
 
 @pytest.mark.parametrize(
