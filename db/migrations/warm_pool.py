@@ -39,6 +39,9 @@ FROM pg_catalog.pg_namespace WHERE nspname = $1
 _SIGN_UPS_WAIT: Final = """
 SELECT EXISTS (SELECT FROM shared.tenants WHERE status IN ('pending', 'provisioning'))
 """
+_SIGN_UPS_COME: Final = """
+SELECT (SELECT created_at FROM shared.tenants ORDER BY id DESC LIMIT 1) > now() - interval '1 second'
+"""
 
 
 async def claim(connection: Connection, tenant: Tenant, lineage: Lineage) -> tuple[Tenant, str] | None:
@@ -65,7 +68,8 @@ async def claim(connection: Connection, tenant: Tenant, lineage: Lineage) -> tup
 async def refill(connection: Connection, lineage: Lineage, *, size: int) -> bool:
     """Add a schema to the pool, renew an old one or drop one that is too much. Return whether something was done.
 
-    While tenants wait to be provisioned, nothing is added: they come first.
+    While tenants wait to be provisioned, nothing is added: they come first. Nor is anything just after a sign-up while
+    there is half a pool, since to build one would slow down the next.
 
     Args:
         connection: of the owner, not in a transaction.
@@ -83,7 +87,7 @@ async def refill(connection: Connection, lineage: Lineage, *, size: int) -> bool
         )
         if count > size:
             return await _drop(connection, known, lineage.head)
-        if await is_awaited(connection):
+        if await is_awaited(connection) or (2 * count >= size and await connection.fetchval(_SIGN_UPS_COME)):
             return False
         if count < size:
             await _add(connection, lineage)

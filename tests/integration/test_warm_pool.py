@@ -88,6 +88,17 @@ async def test_nothing_is_built_while_a_sign_up_waits(
     assert await filled(owner, config, 2) == []
 
 
+async def test_just_after_a_sign_up_half_a_pool_is_enough(
+    config: Settings, api: Client, owner: asyncpg.Connection
+) -> None:
+    async with provisioning(config):
+        await sign_up(api, "bakery")
+    await owner.execute("UPDATE shared.tenants SET created_at = now() + interval '1 minute'")
+    assert len(await filled(owner, config, 4)) == 2
+    await owner.execute("UPDATE shared.tenants SET created_at = now() - interval '1 minute'")
+    assert len(await filled(owner, config, 4)) == 4
+
+
 async def test_a_schema_that_is_not_as_it_was_built_goes_to_nobody(
     config: Settings, api: Client, owner: asyncpg.Connection, healed: Healed
 ) -> None:
