@@ -7,6 +7,8 @@ from typing import Any
 import asyncpg
 import httpx
 
+from db.settings import Settings
+from tests.benchmarks.fleet import grow
 from tests.support import Client, eventually
 
 WHY = {"reason": "a test"}
@@ -109,6 +111,11 @@ class Fleet:
             cursor = page["next_cursor"]
             if cursor is None:
                 return found
+
+
+async def shops(config: Settings, count: int) -> None:
+    """Make tenants with a user each, made by SQL as provisioning makes them: ``shop000000`` and so on."""
+    await grow(config, [], count, with_rows=False)
 
 
 async def events(owner: asyncpg.Connection) -> list[str]:

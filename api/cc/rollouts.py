@@ -29,8 +29,6 @@ from db.errors import InvalidValueError
 from db.session.connection import Connection
 from db.settings import Settings
 
-_DAY = 86_400.0
-
 
 class RolloutIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What to bring to which tenants, and how.
@@ -52,12 +50,14 @@ class RolloutIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     target: Revision | None = None
     task: Line | None = None
     arguments: dict[str, Any] = {}
-    canary: Annotated[int, Meta(ge=0, le=1_000_000)] | Annotated[list[Slug], Meta(max_length=1000)] = 1
+    canary: (
+        Annotated[int, Meta(ge=0, le=rollout_orders.MOST)] | Annotated[list[Slug], Meta(max_length=1000)]
+    ) = 1
     wave: WaveSize = "10%"
     concurrency: Annotated[int, Meta(ge=1, le=MOST_AT_ONCE)] = rollout_orders.CONCURRENCY
     rate: Annotated[int, Meta(ge=1, le=1000)] | None = None
-    max_failures: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
-    bake_time: Annotated[float, Meta(ge=0, le=_DAY)] = 0.0
+    max_failures: Annotated[int, Meta(ge=0, le=rollout_orders.MOST)] = 0
+    bake_time: Annotated[float, Meta(ge=0, le=rollout_orders.LONGEST_BAKE)] = 0.0
     filter: TenantFilter = TenantFilter()
     dry_run: bool = False
     reason: Reason | None = None

@@ -57,11 +57,15 @@ _ORDER: Final = (
     ),
     click.option("--rate", type=click.IntRange(1, 1000), help="Tenants a second, at most."),
     click.option(
-        "--max-failures", type=click.IntRange(0), default=0, show_default=True, help="More of them halt it."
+        "--max-failures",
+        type=click.IntRange(0, rollout_orders.MOST),
+        default=0,
+        show_default=True,
+        help="More of them halt it.",
     ),
     click.option(
         "--bake-time",
-        type=click.FloatRange(0, 86_400),
+        type=click.FloatRange(0, rollout_orders.LONGEST_BAKE),
         default=0,
         show_default=True,
         help="Seconds between waves.",
@@ -170,7 +174,8 @@ def retry(*, rollout_id: UUID, reason: str, as_json: bool) -> None:
 
 
 def _lineage() -> Lineage:
-    return lineage("tenant", shell.configured().alembic_config)
+    with shell.in_words():
+        return lineage("tenant", shell.configured().alembic_config)
 
 
 def _order(chain: Lineage, **wanted: Any) -> Order:
@@ -198,7 +203,9 @@ def _order(chain: Lineage, **wanted: Any) -> Order:
             rate=wanted["rate"],
             max_failures=wanted["max_failures"],
             bake_time=wanted["bake_time"],
-            filter_=TenantFilter(status=wanted["status"], revision=wanted["revision"], q=wanted["q"]),
+            filter_=TenantFilter(
+                status=wanted["status"], revision=wanted["revision"] or None, q=wanted["q"] or None
+            ),
         )
 
 
@@ -262,7 +269,8 @@ def _described(seen: Seen) -> list[str]:
     if len(seen.failed) > _SHOWN:
         lines.append(f"  and {len(seen.failed) - _SHOWN} more")
     if seen.rollout.status == "halted":
-        lines.append(f"  mend what failed, then: litestar rollouts retry {seen.rollout.id} --reason ...")
+        then = "retry" if seen.failed else "resume"
+        lines.append(f"  mend what is wrong, then: litestar rollouts {then} {seen.rollout.id} --reason ...")
     return lines
 
 

@@ -9,6 +9,7 @@ import msgspec
 
 from db import audit
 from db.audit import By
+from db.control import rollouts
 from db.errors import TenantryError, WrongStateError
 from db.ledger import acts, contracts, envelope, outbox
 from db.ledger.acts import MessageRow
@@ -81,6 +82,7 @@ async def archive(connection: Connection, message_id: UUID, by: By) -> None:
     archived = await acts.archive(connection, message_id)
     if archived is None:
         raise await _refusal(connection, message_id, "archived")
+    await rollouts.strand(connection, message_id)
     await audit.record(connection, by, "message.archive", tenant_id=archived.tenant_id, message_id=message_id)
 
 

@@ -14,7 +14,11 @@ from db.migrations.lineage import Lineage
 
 SHARE: Final = r"\A([1-9][0-9]?|100)%\Z"
 """A regular expression for the share of tenants that a wave is."""
-WaveSize = Annotated[int, Meta(ge=1, le=1_000_000)] | Annotated[str, Meta(pattern=SHARE)]
+MOST: Final = 1_000_000
+"""Tenants of a canary, a wave, or that may fail, at most."""
+LONGEST_BAKE: Final = 86_400.0
+"""Seconds between two waves, at most."""
+WaveSize = Annotated[int, Meta(ge=1, le=MOST)] | Annotated[str, Meta(pattern=SHARE)]
 """How many tenants a wave is, or their share."""
 CONCURRENCY: Final = 2
 """How many tenants are worked on at once, by default."""
@@ -94,6 +98,10 @@ def order(
         raise InvalidValueError("arguments", "these are a task's")
     if b"\\u0000" in msgspec.json.encode(arguments):
         raise InvalidValueError("arguments", "NUL cannot be stored")
+    if not 0 <= bake_time <= LONGEST_BAKE:  # nor is it no number
+        raise InvalidValueError("bake_time", f"from 0 to {LONGEST_BAKE:g} seconds")
+    if isinstance(canary, int) and canary > MOST:
+        raise InvalidValueError("canary", f"{MOST:,} at most")
     revision = None if target is None else lineage.resolve(target)
     return Order(
         target=revision,

@@ -76,10 +76,8 @@ async def make(connection: Connection, lineage: Lineage, order: Order) -> Rollou
     Raises:
         InvalidValueError: a canary is no tenant that the rollout is for.
     """
-    await rollout_tenants.check_canary(connection, order.choice, order.waves)
-    canary = order.waves.canary
+    first = await rollout_tenants.check_canary(connection, order.choice, order.waves)
     due, skipped = await rollout_tenants.count(connection, order.choice)
-    first = canary if isinstance(canary, int) else len(canary)
     waves = _sizes(order.waves, due, first)
     steps = []
     if order.target is not None:

@@ -37,7 +37,7 @@ _KEEP_RIGHTS: Final = (
 
 _UPDATE: Final = """
 UPDATE shared.tenants SET revision = {to}, compatible_from = {fits}, version = version + 1, updated_at = now()
-WHERE id = '{id}'
+WHERE id = '{id}' AND version = {version}
 """
 _DONE: Final = """
 UPDATE shared.rollout_tenants
@@ -88,7 +88,8 @@ class Scripts:
         Args:
             tenant: the tenant as it was when it was claimed.
         """
-        body = None if tenant.revision is None else self._body(tenant.revision)
+        going = tenant.revision is None or tenant.status in {"purging", "purged"}
+        body = None if going else self._body(tenant.revision or "")
         if body is None:
             return None
         target, schema = literal(self._target), schema_name(tenant.schema_name)
@@ -97,6 +98,7 @@ class Scripts:
         event = registry.about(
             reached, Migrated(tenant.id, tenant.slug, self._target), caused_by=self._message_id
         )
+        own = f"id = '{tenant.id}'"
         step = f"rollout_id = '{self._rollout_id}' AND tenant_id = '{tenant.id}'"
         return "\n;\n".join(
             (
@@ -104,7 +106,8 @@ class Scripts:
                 f"SET LOCAL lock_timeout = {self._lock_timeout}",
                 _check(f"pg_try_advisory_xact_lock({locks.tenant(literal(str(tenant.id)))})"),
                 _check(
-                    f"EXISTS (SELECT FROM shared.tenants WHERE id = '{tenant.id}' AND version = {tenant.version})"
+                    f"EXISTS (SELECT FROM shared.tenants WHERE {own} AND version = {tenant.version})"
+                    f" AND EXISTS (SELECT FROM shared.rollouts WHERE id = '{self._rollout_id}' AND status = 'running')"
                     f" AND EXISTS (SELECT FROM shared.rollout_tenants WHERE {step} AND status = 'running')"
                     f" AND {at} = {literal(tenant.revision or '')}"
                 ),
@@ -113,7 +116,15 @@ class Scripts:
                 "SET LOCAL search_path TO ''",
                 _check(f"{at} = {target}"),
                 _UPDATE.format(
-                    to=target, fits=literal(self._lineage.compatible_from(self._target)), id=tenant.id
+                    to=target,
+                    fits=literal(self._lineage.compatible_from(self._target)),
+                    id=tenant.id,
+                    version=tenant.version,
+                ),
+                # An operator's act that came between has the version that the event would have.
+                _check(
+                    f"EXISTS (SELECT FROM shared.tenants WHERE {own}"
+                    f" AND version = {reached.version} AND revision = {target})"
                 ),
                 envelope.insertion(event),
                 _DONE.format(step=step),

@@ -75,12 +75,12 @@ async def leave(connection: Connection, rollout_id: UUID, tenant_ids: Sequence[U
     )
 
 
-async def lock(connection: Connection, rollout_id: UUID, tenant_id: UUID) -> bool:
-    """Lock a tenant's place in a rollout. Return False if it has come to its end meanwhile."""
+async def is_open(connection: Connection, rollout_id: UUID, tenant_id: UUID) -> bool:
+    """Return whether a tenant has not come to its end meanwhile. The caller holds the tenant's lock."""
     return bool(
         await connection.fetchval(
             "SELECT true FROM shared.rollout_tenants"
-            " WHERE rollout_id = $1 AND tenant_id = $2 AND status IN ('waiting', 'running') FOR UPDATE",
+            " WHERE rollout_id = $1 AND tenant_id = $2 AND status IN ('waiting', 'running')",
             rollout_id,
             tenant_id,
         )
@@ -152,17 +152,19 @@ async def fail(
         failure: why.
         caused_by: the id of the wave's command.
     """
-    await connection.execute(
+    failed = await connection.execute(
         """
         UPDATE shared.rollout_tenants
         SET status = 'failed', finished_at = clock_timestamp(), error_class = $3, error = $4
-        WHERE rollout_id = $1 AND tenant_id = $2
+        WHERE rollout_id = $1 AND tenant_id = $2 AND status IN ('waiting', 'running')
         """,
         work.id,
         tenant_id,
         failure.error_class,
         failure.error,
     )
+    if failed == "UPDATE 0":  # its transaction did commit, though the answer was lost
+        return True
     size = await connection.fetchval(
         "SELECT count(*) FROM shared.rollout_tenants WHERE rollout_id = $1 AND wave = $2",
         work.id,

@@ -231,21 +231,23 @@ async def list_(
     return [RolloutTenant(**dict(row)) for row in rows]
 
 
-async def check_canary(connection: Connection, choice: Choice, waves: Waves) -> None:
-    """Check that the canaries that are named are tenants that a rollout is for.
+async def check_canary(connection: Connection, choice: Choice, waves: Waves) -> int:
+    """Check that the canaries that are named are tenants that a rollout is for; return how many are to be worked on.
 
     Raises:
         InvalidValueError: some are not.
     """
     if isinstance(waves.canary, int):
-        return
+        return waves.canary
     arguments: list[Any] = []
-    concerned = choice.concerned(arguments)
+    concerned, due = choice.concerned(arguments), choice.due(arguments)
     arguments.append(list(waves.canary))
     rows = await connection.fetch(
-        f"SELECT slug FROM shared.tenants WHERE {concerned} AND slug = ANY(${len(arguments)}::text[])",
+        f"SELECT slug, ({due}) AS due FROM shared.tenants"
+        f" WHERE {concerned} AND slug = ANY(${len(arguments)}::text[])",
         *arguments,
     )
     unknown = sorted(set(waves.canary) - {row["slug"] for row in rows})
     if unknown:
         raise InvalidValueError("canary", f"the rollout is not for {', '.join(unknown)}")
+    return sum(row["due"] for row in rows)

@@ -157,6 +157,22 @@ async def list_(
     return [await of(connection, row) for row in rows]
 
 
+async def strand(connection: Connection, message_id: UUID) -> None:
+    """Halt the rollout whose wave a command was to carry out, as nobody will; `resume` writes another command.
+
+    Args:
+        connection: in the transaction that archives the command.
+        message_id: the command's id.
+    """
+    await connection.execute(
+        """
+        UPDATE shared.rollouts SET status = 'halted', note = 'the command of its wave was archived'
+        WHERE message_id = $1 AND status IN ('planned', 'running')
+        """,
+        message_id,
+    )
+
+
 async def sweep(connection: Connection, *, days: int) -> None:
     """Delete the rollouts that have been over for longer than the retention time, with their tenants' rows.
 

@@ -87,6 +87,13 @@ async def note(connection: Connection, rollout_id: UUID, text: str | None) -> No
     )
 
 
+async def runs(connection: Connection, rollout_id: UUID) -> bool:
+    """Return whether a rollout runs, and is neither paused nor halted nor over."""
+    return bool(
+        await connection.fetchval("SELECT status = 'running' FROM shared.rollouts WHERE id = $1", rollout_id)
+    )
+
+
 async def hold(connection: Connection, rollout_id: UUID) -> bool:
     """Take a rollout's lock for the session. Return False if another session carries the rollout out."""
     return bool(await connection.fetchval(f"SELECT pg_try_advisory_lock({ROLLOUT})", str(rollout_id)))
@@ -98,11 +105,13 @@ async def release(connection: Connection, rollout_id: UUID) -> None:
 
 
 async def reclaim(connection: Connection, rollout_id: UUID) -> None:
-    """Have tenants claimed again that a process had in hand which is gone. The session holds the rollout's lock."""
+    """Have tenants claimed again that a process had in hand which is gone. The session holds the rollout's lock.
+
+    The attempt counts: a tenant may be what the process, or PostgreSQL, died of.
+    """
     await connection.execute(
         """
-        UPDATE shared.rollout_tenants SET status = 'waiting', attempts = greatest(attempts - 1, 0)
-        WHERE rollout_id = $1 AND status = 'running'
+        UPDATE shared.rollout_tenants SET status = 'waiting' WHERE rollout_id = $1 AND status = 'running'
         """,
         rollout_id,
     )
@@ -111,7 +120,7 @@ async def reclaim(connection: Connection, rollout_id: UUID) -> None:
 async def halt(
     connection: Connection, rollout_id: UUID, why: str, *, error_class: str, caused_by: UUID
 ) -> None:
-    """Halt a rollout that runs, until an operator decides.
+    """Halt a rollout that runs by this command, until an operator decides.
 
     Args:
         connection: of the owner, in a transaction.
@@ -123,10 +132,11 @@ async def halt(
     row = await connection.fetchrow(
         f"""
         UPDATE shared.rollouts SET status = 'halted', note = $2
-        WHERE id = $1 AND {_OPEN} RETURNING current_wave, failures
+        WHERE id = $1 AND message_id = $3 AND {_OPEN} RETURNING current_wave, failures
         """,
         rollout_id,
         why,
+        caused_by,
     )
     if row is not None:
         event = RolloutHalted(rollout_id, row["current_wave"], row["failures"], error_class)

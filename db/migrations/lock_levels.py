@@ -29,7 +29,9 @@ _ORDER: Final = (
 
 # The first that fits the statement's beginning, in lower case. What is not here is `UNKNOWN`.
 _RULES: Final[tuple[tuple[str, str], ...]] = (
-    (r"create table .* references ", _ROWS),
+    (r"create (unlogged )?table .* partition of ", _EXCLUSIVE),
+    (r"create (unlogged )?table .* references ", _ROWS),
+    (r"create (unlogged )?table .* inherits ", _MILD),
     (r"create (unique )?index concurrently ", _MILD),
     (r"create (unique )?index ", "SHARE"),
     (r"(drop index|reindex .*) concurrently ", _MILD),
@@ -58,7 +60,6 @@ _ALTERATIONS: Final[tuple[tuple[str, str], ...]] = (
     (r"alter (column )?\S+ set statistics ", _MILD),
     (r"(re)?set \(", _MILD),
     (r"(set without cluster|cluster on) ", _MILD),
-    (r"attach partition ", _MILD),
     (r"detach partition .* concurrently", _MILD),
     (r"add (constraint \S+ )?foreign key ", _ROWS),
     (r"(enable|disable) (always |replica )?trigger ", _ROWS),

@@ -29,7 +29,8 @@ DELETE FROM shared.pool_schemas WHERE schema_name = (
 RETURNING schema_name, revision, fingerprint, imprint
 """
 _STALE: Final = """
-SELECT schema_name, revision FROM shared.pool_schemas WHERE revision = ANY($1::text[]) AND revision <> $2
+SELECT schema_name, revision, fingerprint, imprint FROM shared.pool_schemas
+WHERE revision = ANY($1::text[]) AND revision <> $2
 ORDER BY created_at LIMIT 1 FOR UPDATE SKIP LOCKED
 """
 _OURS: Final = """
@@ -112,6 +113,11 @@ async def _renew(connection: Connection, lineage: Lineage, known: list[str]) -> 
     if row is None:
         return False
     schema = schema_name(row["schema_name"])
+    if not await _is_as_built(connection, schema, row["fingerprint"], row["imprint"]):
+        log.error("a schema of the pool was not as it was built, and is dropped", schema=schema)
+        await connection.execute("DELETE FROM shared.pool_schemas WHERE schema_name = $1", schema)
+        await roles.drop_schema(connection, schema)
+        return True
     await run_script(connection, schema, render(lineage, row["revision"], lineage.head))
     await _note(connection, schema, lineage.head)
     return True

@@ -28,6 +28,7 @@ class Feed:
     def __init__(self, work: Work, *, until: float) -> None:
         self.over = False
         """Whether there is nobody left to hand out."""
+        self._stopped = False
         self._work = work
         self._until = until
         self._gap = 0.0 if work.rate is None else 1 / work.rate
@@ -45,16 +46,19 @@ class Feed:
             connection: of the owner, to claim with.
         """
         async with self._lock:
-            await self._wait()
+            if not self.over:
+                await self._wait()
             if not self._ahead and not self.over:
                 await self._claim(connection)
-            return self._ahead.popleft() if self._ahead else None
+            return self._ahead.popleft() if self._ahead and not self._stopped else None
 
     async def stop(self, connection: Connection) -> None:
         """Hand out no more, and give back what was claimed ahead."""
-        async with self._lock:
-            self.over = True
-            left = [each.tenant.id for each in self._ahead]
+        self.over = self._stopped = True
+        left = [each.tenant.id for each in self._ahead]
+        self._ahead.clear()
+        async with self._lock:  # somebody may be claiming
+            left += [each.tenant.id for each in self._ahead]
             self._ahead.clear()
             if left:
                 await rollout_steps.leave(connection, self._work.id, left)

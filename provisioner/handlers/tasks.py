@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from db.control import rollout_steps
+from db.control import rollout_steps, waves
 from db.control.tasks import TASKS
 from db.control.waves import Work
 from db.errors import TenantryError
@@ -64,8 +64,12 @@ class Tasks:
         async with session.transaction():
             if not await locks.try_tenant(session, tenant.id):
                 raise BusyError(_LOCKED)
+            if not await rollout_steps.is_open(session, work.id, tenant.id):
+                return
             more: bool | None = True
             while more:
+                if not await waves.runs(session, work.id):
+                    raise BusyError(0)  # what it has done so far stays done
                 try:
                     async with self._database.tenant(tenant.schema_name) as transaction:
                         more = await task(transaction, work.arguments)

@@ -19,13 +19,16 @@ from db.control import rollout_orders, rollout_steps, waves
 from db.control.rollout_script import Scripts
 from db.control.rollout_steps import Claimed
 from db.control.waves import Work
+from db.errors import TenantryError
 from db.ledger import contracts
 from db.ledger.contracts import ContractError
 from db.ledger.inbox import Entry, Failure
 from db.server import installation
 from db.session import locks
 from db.session.connection import Connection
+from db.session.failures import UnavailableError
 from db.session.pooler import Plain
+from db.session.transaction import PoisonedError
 from db.tenants import registry
 from db.tenants.registry import Tenant
 from provisioner import failures
@@ -41,6 +44,10 @@ _SLICE: Final = 60.0
 """Seconds after which the command is given back and delivered again, so that no delivery takes for ever."""
 _ATTEMPTS: Final = 3
 """How often a tenant is tried whose failures may pass by themselves, such as a lock that is held too long."""
+_PASSING: Final = (*failures.TRANSIENT, UnavailableError, PoisonedError)
+"""What a tenant is tried again after. The last two are those of the API's login."""
+_MOST_ATTEMPTS: Final = 8
+"""How often a tenant is begun, also by processes that died of it."""
 _RETRY: Final = 1.0
 """Seconds until a tenant is tried again; twice as many the next time."""
 _LOCKED: Final = 1.0
@@ -52,6 +59,13 @@ _CLOSING: Final = 2.0
 """Seconds that PostgreSQL may take to say good-bye."""
 
 Open = Callable[[], Awaitable[Plain]]
+
+
+class CrashLoopError(TenantryError):
+    """A tenant's attempts were all cut short, usually because the process or PostgreSQL died."""
+
+    def __init__(self, attempts: int) -> None:
+        super().__init__(f"given up after {attempts} attempts that never came to an end")
 
 
 class WaveHandler(Handler[contracts.Wave]):
@@ -149,17 +163,26 @@ class WaveHandler(Handler[contracts.Wave]):
                     claimed = await feed.next(session)
                     if claimed is None:
                         return
-                    text = scripts.text(claimed.tenant) if scripts and not ours.citus else None
-                    await self._attempt(session, work, claimed, text, feed, message_id)
+                    quick = None if ours.citus else scripts
+                    await self._attempt(session, work, claimed, quick, feed, message_id)
             finally:
                 await _close(session)
 
     async def _attempt(
-        self, session: Plain, work: Work, claimed: Claimed, text: str | None, feed: Feed, message_id: UUID
+        self,
+        session: Plain,
+        work: Work,
+        claimed: Claimed,
+        scripts: Scripts | None,
+        feed: Feed,
+        message_id: UUID,
     ) -> None:
         """Bring a tenant to where the rollout takes it: by its message if it has one, or else the long way."""
         tenant_id = claimed.tenant.id
         try:
+            if claimed.attempts > _MOST_ATTEMPTS:
+                raise CrashLoopError(claimed.attempts - 1)
+            text = scripts.text(claimed.tenant) if scripts else None
             if text is None or not await _sent(session, text):
                 await self._bring(session, work, claimed, message_id)
         except BusyError as error:
@@ -171,13 +194,14 @@ class WaveHandler(Handler[contracts.Wave]):
             log.warning(
                 "tenant of a rollout failed", tenant_id=f"{tenant_id}", error_class=failure.error_class
             )
-            if isinstance(error, failures.TRANSIENT) and claimed.attempts < _ATTEMPTS:
+            if isinstance(error, _PASSING) and claimed.attempts < _ATTEMPTS:
                 delay = _RETRY * 2 ** (claimed.attempts - 1)
                 await rollout_steps.give_back(session, work.id, tenant_id, delay=delay, failure=failure)
                 return
             async with session.transaction():
-                if not await rollout_steps.fail(session, work, tenant_id, failure, caused_by=message_id):
-                    await feed.stop(session)
+                goes_on = await rollout_steps.fail(session, work, tenant_id, failure, caused_by=message_id)
+            if not goes_on:
+                await feed.stop(session)
 
     async def _bring(self, session: Plain, work: Work, claimed: Claimed, message_id: UUID) -> None:
         """Bring a tenant to where the rollout takes it.
@@ -190,8 +214,10 @@ class WaveHandler(Handler[contracts.Wave]):
             if not await locks.try_tenant(session, claimed.tenant.id):
                 raise BusyError(_LOCKED)
             await session.execute(f"SET LOCAL lock_timeout = {round(self._lock_timeout * 1000)}")
-            if not await rollout_steps.lock(session, work.id, claimed.tenant.id):
+            if not await rollout_steps.is_open(session, work.id, claimed.tenant.id):
                 return
+            if not await waves.runs(session, work.id):
+                raise BusyError(0)  # it was paused, halted or aborted since the claim
             tenant = await registry.get(session, claimed.tenant.id)
             assert tenant is not None  # registry rows are never deleted
             if tenant.status in {"purging", "purged"}:

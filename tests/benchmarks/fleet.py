@@ -59,8 +59,15 @@ async def fill(config: Settings, member: Member, count: int) -> None:
         await owner.close()
 
 
-async def grow(config: Settings, fleet: list[Member], size: int) -> None:
-    """Add tenants until there are ``size`` of them."""
+async def grow(config: Settings, fleet: list[Member], size: int, *, with_rows: bool = True) -> None:
+    """Add tenants until there are ``size`` of them.
+
+    Args:
+        config: settings, for the owner's address.
+        fleet: the tenants that there are, to which the new ones are added.
+        size: how many there are to be.
+        with_rows: whether they have rows in the application's table; each has a user all the same.
+    """
     while len(fleet) < size:
         owner = await asyncpg.connect(config.require("owner_database_url"))
         try:
@@ -68,14 +75,14 @@ async def grow(config: Settings, fleet: list[Member], size: int) -> None:
             while len(fleet) < until:
                 async with owner.transaction():
                     numbers = range(len(fleet), min(len(fleet) + _TOGETHER, until))
-                    made = [await _add(owner, config, number) for number in numbers]
+                    made = [await _add(owner, config, number, with_rows=with_rows) for number in numbers]
                 fleet += made
             await owner.execute("ANALYZE shared.tenants, shared.access_tokens")
         finally:
             await owner.close()
 
 
-async def _add(owner: Connection, config: Settings, number: int) -> Member:
+async def _add(owner: Connection, config: Settings, number: int, *, with_rows: bool) -> Member:
     chain = lineage("tenant", config.alembic_config)
     script = render(chain, None, chain.head)
     key, login = tokens.mint("tenant"), tokens.mint("user")
@@ -102,7 +109,8 @@ async def _add(owner: Connection, config: Settings, number: int) -> Member:
         email,
         tenant_id,
     )
-    await _insert(owner, one, rows(one.mark))
+    if with_rows:
+        await _insert(owner, one, rows(one.mark))
     until = datetime.now(UTC) + timedelta(days=1)
     await tokens.store(owner, key, name="key", tenant_id=tenant_id, scopes=permissions.ALL)
     await tokens.store(owner, login, name="log-in", tenant_id=tenant_id, user_id=user_id, expires_at=until)

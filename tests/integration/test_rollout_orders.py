@@ -10,9 +10,8 @@ from msgspec.structs import replace
 
 from db.control import rollouts
 from db.settings import Settings
-from tests.benchmarks.fleet import grow
 from tests.migrations import BEFORE, HEAD, SCRIPT, release
-from tests.rollouts import WHY, Fleet
+from tests.rollouts import WHY, Fleet, shops
 from tests.shell import alembic, typed
 from tests.support import Client, Service, Tenant, problem, provisioning, serving
 
@@ -118,7 +117,7 @@ async def test_what_is_over_goes_after_its_retention_and_what_is_open_stays(
 async def test_a_stream_tells_until_it_is_over(
     config: Settings, as_operator: dict[str, str], tmp_path: Path
 ) -> None:
-    await grow(config, [], 3)
+    await shops(config, 3)
     newer = replace(release(config, tmp_path, SCRIPT), stream_poll=0.05)
     async with serving(newer) as api, provisioning(newer):
         rollout_id = await Fleet(api, as_operator).begins(target="head", wave=1)
@@ -151,3 +150,22 @@ async def test_a_shell_does_the_same(
     for wrong in (("--wave", "x"), ("--target", "nonsense"), ("--canary", "nobody"), ("--arguments", "[]")):
         refused = await typed(config, "litestar", "rollouts", "plan", *wrong)
         assert refused.code == 2, (wrong, refused)
+
+
+async def test_an_archived_wave_halts_its_rollout_which_goes_on_when_resumed(
+    config: Settings, owner: asyncpg.Connection, as_operator: dict[str, str], tmp_path: Path
+) -> None:
+    await shops(config, 2)
+    newer = release(config, tmp_path, SCRIPT)
+    async with serving(newer) as api:
+        fleet = Fleet(api, as_operator)
+        rollout_id = await fleet.begins(target="head")
+        async with provisioning(config):  # of the release before
+            await fleet.notes(rollout_id, "waiting for a newer provisioner")
+        message_id = await owner.fetchval("SELECT message_id FROM shared.rollouts")
+        answer = await api.post(f"/cc/messages/{message_id}/archive", headers=as_operator, json=WHY)
+        assert answer.status_code == 200, answer.text
+        assert (await fleet.sees(rollout_id))["status"] == "halted"
+        assert await fleet.has("resume", rollout_id) == "running"
+        async with provisioning(newer):
+            await fleet.becomes(rollout_id, "finished")

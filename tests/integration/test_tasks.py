@@ -12,8 +12,7 @@ from db.models.access import User
 from db.session.statements import Statement
 from db.session.transaction import TenantTransaction
 from db.settings import Settings
-from tests.benchmarks.fleet import grow
-from tests.rollouts import Fleet
+from tests.rollouts import Fleet, shops
 from tests.support import provisioning, serving
 
 _NAME = Statement(update(User).values(first_name=func.upper(User.email)).returning(User.id))
@@ -55,7 +54,7 @@ async def people(owner: asyncpg.Connection) -> list[asyncpg.Record]:
 async def test_a_task_runs_once_in_each_tenant_with_its_role(
     config: Settings, owner: asyncpg.Connection, as_operator: dict[str, str]
 ) -> None:
-    await grow(config, [], 12)
+    await shops(config, 12)
     async with serving(config) as api, provisioning(config):
         fleet = Fleet(api, as_operator)
         plan = await fleet.plans(task="name_all")
@@ -76,7 +75,7 @@ async def test_a_task_runs_once_in_each_tenant_with_its_role(
 async def test_a_task_goes_on_batch_by_batch(
     config: Settings, owner: asyncpg.Connection, as_operator: dict[str, str]
 ) -> None:
-    await grow(config, [], 2)
+    await shops(config, 2)
     for row in await owner.fetch("SELECT schema_name AS schema FROM shared.tenants"):
         await owner.execute(
             f"INSERT INTO {row['schema']}.users (email, user_role_id)"
@@ -92,7 +91,7 @@ async def test_a_task_goes_on_batch_by_batch(
 async def test_a_task_that_fails_changes_nothing_and_halts(
     config: Settings, owner: asyncpg.Connection, as_operator: dict[str, str]
 ) -> None:
-    await grow(config, [], 3)
+    await shops(config, 3)
     async with serving(config) as api, provisioning(config):
         fleet = Fleet(api, as_operator)
         rollout_id = await fleet.begins(task="name_all", arguments={"fail": True})
@@ -106,7 +105,7 @@ async def test_a_task_that_fails_changes_nothing_and_halts(
 async def test_without_the_apis_login_it_halts_with_words(
     config: Settings, as_operator: dict[str, str]
 ) -> None:
-    await grow(config, [], 1)
+    await shops(config, 1)
     async with serving(config) as api, provisioning(replace(config, database_url=None)):
         fleet = Fleet(api, as_operator)
         halted = await fleet.becomes(await fleet.begins(task="name_all"), "halted")
@@ -116,7 +115,7 @@ async def test_without_the_apis_login_it_halts_with_words(
 async def test_a_task_that_the_provisioner_does_not_know_waits_for_a_newer_one(
     config: Settings, as_operator: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await grow(config, [], 1)
+    await shops(config, 1)
     async with serving(config) as api:
         fleet = Fleet(api, as_operator)
         rollout_id = await fleet.begins(task="name_all")
