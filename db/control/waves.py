@@ -47,34 +47,29 @@ _COLUMNS: Final = ", ".join(Work.__struct_fields__)
 _OPEN: Final = "status IN ('planned', 'running')"
 
 
-async def begin(connection: Connection, command: Wave, message_id: UUID) -> Work | None:
-    """Note that a wave is worked on. Return None if the command is not the rollout's last, or it does not run.
+async def begin(connection: Connection, command: Wave, message_id: UUID) -> bool:
+    """Note that a wave is worked on. Return False if the command is not the rollout's last, or it does not run.
 
     Args:
         connection: of the owner, in a transaction.
         command: the command.
         message_id: the command's id.
     """
-    row = await connection.fetchrow(
+    status = await connection.execute(
         f"""
         UPDATE shared.rollouts SET status = 'running', started_at = coalesce(started_at, now())
-        WHERE id = $1 AND current_wave = $2 AND message_id = $3 AND {_OPEN} RETURNING {_COLUMNS}
+        WHERE id = $1 AND current_wave = $2 AND message_id = $3 AND {_OPEN}
         """,
         command.rollout_id,
         command.wave,
         message_id,
     )
-    return _work(row) if row else None
+    return bool(status != "UPDATE 0")
 
 
 async def get(connection: Connection, rollout_id: UUID) -> Work:
     """Return the work of a rollout that is there."""
-    return _work(
-        await connection.fetchrow(f"SELECT {_COLUMNS} FROM shared.rollouts WHERE id = $1", rollout_id)
-    )
-
-
-def _work(row: Any) -> Work:
+    row: Any = await connection.fetchrow(f"SELECT {_COLUMNS} FROM shared.rollouts WHERE id = $1", rollout_id)
     arguments = msgspec.json.decode(row["arguments"], type=dict[str, Any])
     wanted = msgspec.json.decode(row["filter"], type=TenantFilter)
     return Work(**dict(row) | {"arguments": arguments, "filter": wanted})

@@ -28,7 +28,6 @@ class Feed:
     def __init__(self, work: Work, *, until: float) -> None:
         self.over = False
         """Whether there is nobody left to hand out."""
-        self._stopped = False
         self._work = work
         self._until = until
         self._gap = 0.0 if work.rate is None else 1 / work.rate
@@ -50,11 +49,11 @@ class Feed:
                 await self._wait()
             if not self._ahead and not self.over:
                 await self._claim(connection)
-            return self._ahead.popleft() if self._ahead and not self._stopped else None
+            return self._ahead.popleft() if self._ahead and not self.over else None
 
     async def stop(self, connection: Connection) -> None:
         """Hand out no more, and give back what was claimed ahead."""
-        self.over = self._stopped = True
+        self.over = True
         left = [each.tenant.id for each in self._ahead]
         self._ahead.clear()
         async with self._lock:  # somebody may be claiming
@@ -82,4 +81,4 @@ class Feed:
             found = await rollout_steps.claim(connection, self._work, after=None, limit=self._size)
         self._ahead.extend(found)
         self._last = found[-1].tenant.id if found else None
-        self.over = not found
+        self.over |= not found  # `stop` may have come meanwhile

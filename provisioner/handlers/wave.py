@@ -19,7 +19,6 @@ from db.control import rollout_orders, rollout_steps, waves
 from db.control.rollout_script import Scripts
 from db.control.rollout_steps import Claimed
 from db.control.waves import Work
-from db.errors import TenantryError
 from db.ledger import contracts
 from db.ledger.contracts import ContractError
 from db.ledger.inbox import Entry, Failure
@@ -61,13 +60,6 @@ _CLOSING: Final = 2.0
 Open = Callable[[], Awaitable[Plain]]
 
 
-class CrashLoopError(TenantryError):
-    """A tenant's attempts were all cut short, usually because the process or PostgreSQL died."""
-
-    def __init__(self, attempts: int) -> None:
-        super().__init__(f"given up after {attempts} attempts that never came to an end")
-
-
 class WaveHandler(Handler[contracts.Wave]):
     """Carries out waves.
 
@@ -88,7 +80,7 @@ class WaveHandler(Handler[contracts.Wave]):
         self._lock_timeout = lock_timeout
 
     async def begin(self, connection: Connection, job: Job[contracts.Wave], /) -> bool:
-        return await waves.begin(connection, job.command, job.entry.id) is not None
+        return await waves.begin(connection, job.command, job.entry.id)
 
     async def prepare(self, connection: Connection, job: Job[contracts.Wave], /) -> None:
         work = await waves.get(connection, job.command.rollout_id)
@@ -179,9 +171,11 @@ class WaveHandler(Handler[contracts.Wave]):
     ) -> None:
         """Bring a tenant to where the rollout takes it: by its message if it has one, or else the long way."""
         tenant_id = claimed.tenant.id
+        if claimed.attempts > _MOST_ATTEMPTS:
+            crashed = failures.crash_loop(claimed.attempts - 1)
+            await self._fail(session, work, tenant_id, crashed, feed, message_id)
+            return
         try:
-            if claimed.attempts > _MOST_ATTEMPTS:
-                raise CrashLoopError(claimed.attempts - 1)
             text = scripts.text(claimed.tenant) if scripts else None
             if text is None or not await _sent(session, text):
                 await self._bring(session, work, claimed, message_id)
@@ -197,11 +191,16 @@ class WaveHandler(Handler[contracts.Wave]):
             if isinstance(error, _PASSING) and claimed.attempts < _ATTEMPTS:
                 delay = _RETRY * 2 ** (claimed.attempts - 1)
                 await rollout_steps.give_back(session, work.id, tenant_id, delay=delay, failure=failure)
-                return
-            async with session.transaction():
-                goes_on = await rollout_steps.fail(session, work, tenant_id, failure, caused_by=message_id)
-            if not goes_on:
-                await feed.stop(session)
+            else:
+                await self._fail(session, work, tenant_id, failure, feed, message_id)
+
+    async def _fail(
+        self, session: Plain, work: Work, tenant_id: UUID, failure: Failure, feed: Feed, message_id: UUID
+    ) -> None:
+        async with session.transaction():
+            goes_on = await rollout_steps.fail(session, work, tenant_id, failure, caused_by=message_id)
+        if not goes_on:
+            await feed.stop(session)
 
     async def _bring(self, session: Plain, work: Work, claimed: Claimed, message_id: UUID) -> None:
         """Bring a tenant to where the rollout takes it.
