@@ -16,10 +16,14 @@ from typing import Final
 
 from db.settings import PROJECT
 
-_SERVER: Final = multiprocessing.get_context("forkserver")
-_SERVER.set_forkserver_preload(
-    ["tests.forks", "alembic.config", "api.app", "db.migrations.environment", "litestar.cli.main"]
+SERVER: Final = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(
+    [
+        *("tests.forks", "alembic.config", "api.app", "db.migrations.environment", "litestar.cli.main"),
+        *("provisioner.__main__", "pytest"),
+    ]
 )
+"""The process that is forked. There is one, so what it imports stands in one place."""
 COMMANDS: Final = ("alembic", "litestar")
 """Console scripts that can be run in a fork."""
 
@@ -45,7 +49,7 @@ def run(
     with tempfile.TemporaryDirectory() as kept:
         out, err = Path(kept, "out"), Path(kept, "err")
         files = (stdin, f"{out}", f"{err}")
-        process = _SERVER.Process(target=_be, args=(command, dict(environment), files))
+        process = SERVER.Process(target=_be, args=(command, dict(environment), files))
         process.start()
         process.join(within)
         if process.exitcode is None:

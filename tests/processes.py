@@ -1,7 +1,6 @@
 """Processes: run provisioners and APIs in separate processes, so that tests can kill them."""
 
 import asyncio
-import multiprocessing
 import os
 import signal
 import sys
@@ -16,11 +15,8 @@ from db import logs
 from db.local.processes.process import Process
 from db.local.processes.waiting import free_port
 from db.settings import PROJECT, Settings
-from tests import leaks
+from tests import forks, leaks
 from tests.support import eventually
-
-_forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload(["provisioner.__main__", "pytest"])
 
 
 def environment(config: Settings) -> dict[str, str]:
@@ -98,7 +94,7 @@ class Forked:
         self._process: BaseProcess | None = None
 
     async def start(self) -> None:
-        self._process = _forks.Process(
+        self._process = forks.SERVER.Process(
             target=_serve, args=(self._config, leaks.output("forked")), daemon=True
         )
         await asyncio.to_thread(self._process.start)
