@@ -169,3 +169,24 @@ async def test_an_archived_wave_halts_its_rollout_which_goes_on_when_resumed(
         assert await fleet.has("resume", rollout_id) == "running"
         async with provisioning(newer):
             await fleet.becomes(rollout_id, "finished")
+
+
+async def test_who_was_begun_too_often_without_an_end_is_given_up(
+    config: Settings, owner: asyncpg.Connection, as_operator: dict[str, str], tmp_path: Path
+) -> None:
+    await shops(config, 2)
+    newer = release(config, tmp_path, SCRIPT)
+    async with serving(newer) as api:
+        fleet = Fleet(api, as_operator)
+        rollout_id = await fleet.begins(target="head", canary=["shop000001"])
+        await owner.execute("UPDATE shared.rollout_tenants SET attempts = 8 WHERE wave = 0")
+        async with provisioning(newer):
+            await fleet.becomes(rollout_id, "halted")
+            (failed,) = await fleet.tenants(rollout_id, "failed")
+            assert (failed["slug"], failed["error_class"], failed["attempts"]) == (
+                "shop000001",
+                "crash_loop",
+                9,
+            )
+            assert await fleet.has("retry", rollout_id) == "running"
+            await fleet.becomes(rollout_id, "finished")

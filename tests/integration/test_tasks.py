@@ -13,7 +13,7 @@ from db.session.statements import Statement
 from db.session.transaction import TenantTransaction
 from db.settings import Settings
 from tests.rollouts import Fleet, shops
-from tests.support import provisioning, serving
+from tests.support import eventually, provisioning, serving
 
 _NAME = Statement(update(User).values(first_name=func.upper(User.email)).returning(User.id))
 _LEFT = Statement(select(func.count()).select_from(User).where(User.last_name.is_(None)))
@@ -126,3 +126,33 @@ async def test_a_task_that_the_provisioner_does_not_know_waits_for_a_newer_one(
         async with provisioning(config):
             finished = await fleet.becomes(rollout_id, "finished")
             assert finished["note"] is None
+
+
+async def test_a_pause_reaches_a_task_between_its_batches(
+    config: Settings, owner: asyncpg.Connection, as_operator: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = 0
+
+    async def endless(transaction: TenantTransaction, _: dict[str, Any]) -> bool:
+        nonlocal calls
+        calls += 1
+        await transaction.fetch(_NAME)
+        return True
+
+    monkeypatch.setitem(TASKS, "endless", endless)
+    await shops(config, 1)
+    async with serving(config) as api, provisioning(config):
+        fleet = Fleet(api, as_operator)
+        rollout_id = await fleet.begins(task="endless")
+
+        async def goes_on() -> bool:
+            return calls > 3
+
+        await eventually(goes_on, what="a task that goes on")
+        assert await fleet.has("pause", rollout_id) == "paused"
+        rests = await fleet.rests(rollout_id)
+        assert rests["tenants"]["waiting"] == 1
+        before = calls
+        assert await fleet.has("abort", rollout_id) == "aborted"
+        assert (await people(owner))[0]["first_name"] is not None  # what it has done stays done
+        assert calls == before
