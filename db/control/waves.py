@@ -50,6 +50,8 @@ _OPEN: Final = "status IN ('planned', 'running')"
 async def begin(connection: Connection, command: Wave, message_id: UUID) -> bool:
     """Note that a wave is worked on. Return False if the command is not the rollout's last, or it does not run.
 
+    Where it does not, nobody will carry the command out: tenants come back that a process had in hand which is gone.
+
     Args:
         connection: of the owner, in a transaction.
         command: the command.
@@ -64,7 +66,11 @@ async def begin(connection: Connection, command: Wave, message_id: UUID) -> bool
         command.wave,
         message_id,
     )
-    return bool(status != "UPDATE 0")
+    if status != "UPDATE 0":
+        return True
+    if await connection.fetchval(f"SELECT pg_try_advisory_xact_lock({ROLLOUT})", str(command.rollout_id)):
+        await reclaim(connection, command.rollout_id)
+    return False
 
 
 async def get(connection: Connection, rollout_id: UUID) -> Work:
@@ -100,7 +106,7 @@ async def release(connection: Connection, rollout_id: UUID) -> None:
 
 
 async def reclaim(connection: Connection, rollout_id: UUID) -> None:
-    """Have tenants claimed again that a process had in hand which is gone. The session holds the rollout's lock.
+    """Have tenants wait again that a process had in hand which is gone. The session holds the rollout's lock.
 
     The attempt counts: a tenant may be what the process, or PostgreSQL, died of.
     """

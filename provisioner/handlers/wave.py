@@ -49,6 +49,10 @@ _MOST_ATTEMPTS: Final = 8
 """How often a tenant is begun, also by processes that died of it."""
 _RETRY: Final = 1.0
 """Seconds until a tenant is tried again; twice as many the next time."""
+_NOT_AS_CLAIMED: Final = (
+    asyncpg.DivisionByZeroError,  # a check of the message's has failed
+    asyncpg.UndefinedTableError,  # the tenant was purged, and its schema is gone
+)
 _LOCKED: Final = 1.0
 """Seconds until a tenant is looked at again that somebody else works on."""
 _SERVES: Final = 500
@@ -268,7 +272,7 @@ async def _sent(session: Plain, text: str) -> bool:
     """
     try:
         await session.execute(text)
-    except asyncpg.DivisionByZeroError:
+    except _NOT_AS_CLAIMED:
         await session.execute("ROLLBACK")
         return False
     except asyncpg.PostgresError:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from db.local.servers.rabbitmq import RabbitNode
 from db.settings import Settings
 from tests.invariants import Healed
-from tests.migrations import SCRIPT, release
+from tests.migrations import SCRIPT, registered, release
 from tests.processes import Forked
 from tests.rollouts import Fleet, moved
 from tests.support import eventually, provisioning, serving, sign_up
@@ -72,6 +72,33 @@ async def test_a_provisioner_is_killed_in_the_middle_of_a_wave(
         await another.stop()
     assert finished["tenants"]["done"] == SHOPS
     await each_once(owner)
+
+
+async def test_a_provisioner_dies_after_its_rollout_was_aborted(
+    rabbit_config: Settings, owner: asyncpg.Connection, as_operator: dict[str, str], tmp_path: Path
+) -> None:
+    async with under_way(rabbit_config, owner, as_operator, tmp_path) as (newer, fleet, rollout_id, process):
+        waiting = await fleet.tenants(rollout_id, "waiting")
+        tables = [f"{(await registered(owner, each['slug'])).schema_name}.users" for each in waiting]
+        async with owner.transaction():
+            await owner.execute(f"LOCK TABLE {', '.join(tables)} IN ACCESS SHARE MODE")
+
+            async def in_hand() -> bool:
+                return bool((await fleet.sees(rollout_id))["tenants"]["running"])
+
+            await eventually(in_hand, what="a tenant in hand")
+            assert await fleet.has("abort", rollout_id) == "aborted"
+            await process.kill()
+            # PostgreSQL would carry out what it was sent.
+            assert await owner.fetch("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE NOT granted")
+        assert (await fleet.sees(rollout_id))["tenants"]["running"] > 0
+        another = Forked(newer)
+        await another.start()
+        left = await fleet.rests(rollout_id)
+        await another.stop()
+    assert left["status"] == "aborted"
+    assert left["tenants"]["done"] == await moved(owner) < SHOPS
+    assert left["tenants"]["done"] + left["tenants"]["waiting"] == SHOPS
 
 
 async def test_the_broker_is_killed_in_the_middle_of_a_wave(

@@ -15,7 +15,7 @@ from db.settings import Settings
 from tests.migrations import HEAD, SCRIPT, asked, registered, release, settles
 from tests.operators import Operator
 from tests.rollouts import Fleet, shops
-from tests.support import BY_TEST, provisioning, serving
+from tests.support import BY_TEST, eventually, provisioning, serving
 
 
 @pytest.mark.parametrize(
@@ -119,3 +119,32 @@ async def test_a_tenant_that_was_suspended_since_its_claim_takes_the_long_way(
     assert again is not None
     await owner.execute(again)
     assert (await registered(owner, "shop000000")).revision == "r1"
+
+
+async def test_a_tenant_purged_after_its_claim_is_skipped(
+    config: Settings, owner: asyncpg.Connection, as_operator: dict[str, str], tmp_path: Path
+) -> None:
+    await shops(config, 2)
+    newer = release(config, tmp_path, SCRIPT)
+    rows = await owner.fetch("SELECT id, schema_name FROM shared.tenants ORDER BY id")
+    (_, first), (other, gone) = rows
+    reader = await asyncpg.connect(config.require("owner_database_url"))
+    async with serving(newer) as api, provisioning(newer):
+        fleet = Fleet(api, as_operator)
+        async with reader.transaction():
+            await reader.execute(f"LOCK TABLE {first}.users IN ACCESS SHARE MODE")
+            rollout_id = await fleet.begins(target="head", canary=0, wave=2, concurrency=1)
+
+            async def both_claimed() -> bool:
+                return bool((await fleet.sees(rollout_id))["tenants"]["running"] == 2)
+
+            await eventually(both_claimed, what="two tenants that are claimed at once")
+            await owner.execute(f"DROP SCHEMA {gone} CASCADE")
+            await owner.execute(
+                "UPDATE shared.tenants SET status = 'purged', version = version + 1 WHERE id = $1", other
+            )
+        finished = await fleet.becomes(rollout_id, "finished")
+        (skipped,) = await fleet.tenants(rollout_id, "skipped")
+    await reader.close()
+    assert finished["tenants"] == {"waiting": 0, "running": 0, "done": 1, "skipped": 1, "failed": 0}
+    assert (skipped["tenant_id"], skipped["error"]) == (str(other), None)
