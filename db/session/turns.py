@@ -14,8 +14,10 @@ _LOOKED_AT: Final = 32
 """Tenants in turn among whom one is looked for who is to go before the first."""
 _PASSED: Final = 16
 """Tenants that go before the one who is first in turn at most, each of them once."""
-_HOME_PATIENCE: Final = 0.002
-"""Seconds that a tenant waits for a connection that knows it. To get to know it takes another about as long."""
+_HOME_PATIENCE: Final = 0.008
+"""Seconds that a tenant waits for a connection that knows it. To get to know it costs another about 2 ms, and what that
+one knew of somebody else: with thousands of tenants, who waited no longer than that was soon known by all of them.
+"""
 
 Turn = asyncio.Future[Link | None]
 """A wait that ends with a connection, or with None: there is room for a new one."""
