@@ -39,19 +39,21 @@ async def claim(connection: Connection, work: Work, *, after: UUID | None, limit
             take longer with each tenant.
         limit: most tenants to take.
     """
+    # By an array, as a join may be planned so that each tenant of the rollout looks for those that are next: PostgreSQL
+    # knows nothing of a rollout that has just begun.
     rows = await connection.fetch(
         f"""
-        WITH claimed AS (
-          UPDATE shared.rollout_tenants r
-          SET status = 'running', attempts = r.attempts + 1, started_at = clock_timestamp(), finished_at = NULL
-          FROM (
-            SELECT tenant_id FROM shared.rollout_tenants
-            WHERE rollout_id = $1 AND wave = $2 AND status = 'waiting' AND available_at <= now()
-              AND tenant_id > $3
-              AND EXISTS (SELECT FROM shared.rollouts WHERE id = $1 AND status = 'running')
-            ORDER BY tenant_id LIMIT $4 FOR UPDATE SKIP LOCKED) AS next
-          WHERE r.rollout_id = $1 AND r.tenant_id = next.tenant_id
-          RETURNING r.tenant_id, r.attempts, r.error_class)
+        WITH next AS MATERIALIZED (
+          SELECT tenant_id FROM shared.rollout_tenants
+          WHERE rollout_id = $1 AND wave = $2 AND status = 'waiting' AND available_at <= now()
+            AND tenant_id > $3
+            AND EXISTS (SELECT FROM shared.rollouts WHERE id = $1 AND status = 'running')
+          ORDER BY tenant_id LIMIT $4 FOR UPDATE SKIP LOCKED
+        ), claimed AS (
+          UPDATE shared.rollout_tenants
+          SET status = 'running', attempts = attempts + 1, started_at = clock_timestamp(), finished_at = NULL
+          WHERE rollout_id = $1 AND tenant_id = ANY (ARRAY (SELECT tenant_id FROM next))
+          RETURNING tenant_id, attempts, error_class)
         SELECT {COLUMNS}, attempts, error_class
         FROM claimed JOIN shared.tenants ON id = tenant_id ORDER BY id
         """,
