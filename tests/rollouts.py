@@ -3,13 +3,16 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import httpx
 
+from db.control import rollout_acts, rollout_orders
+from db.migrations.lineage import Lineage
 from db.settings import Settings
 from tests.benchmarks.fleet import grow
-from tests.support import Client, eventually
+from tests.support import BY_TEST, Client, eventually
 
 WHY = {"reason": "a test"}
 
@@ -116,6 +119,15 @@ class Fleet:
 async def shops(config: Settings, count: int) -> None:
     """Make tenants with a user each, made by SQL as provisioning makes them: ``shop000000`` and so on."""
     await grow(config, [], count, with_rows=False)
+
+
+async def begun(owner: asyncpg.Connection, chain: Lineage) -> UUID:
+    """Begin a rollout to the head that nobody carries out, though it runs; return its id."""
+    order = rollout_orders.order(chain, target="head")
+    async with owner.transaction():
+        rollout = await rollout_acts.start(owner, BY_TEST, order)
+    await owner.execute("UPDATE shared.rollouts SET status = 'running'")
+    return rollout.id
 
 
 async def events(owner: asyncpg.Connection) -> list[str]:

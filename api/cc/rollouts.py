@@ -52,8 +52,8 @@ class RolloutIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     arguments: dict[str, Any] = {}
     canary: (
         Annotated[int, Meta(ge=0, le=rollout_orders.MOST)] | Annotated[list[Slug], Meta(max_length=1000)]
-    ) = 1
-    wave: WaveSize = "10%"
+    ) = rollout_orders.CANARY
+    wave: WaveSize = rollout_orders.WAVE
     concurrency: Annotated[int, Meta(ge=1, le=MOST_AT_ONCE)] = rollout_orders.CONCURRENCY
     rate: Annotated[int, Meta(ge=1, le=1000)] | None = None
     max_failures: Annotated[int, Meta(ge=0, le=rollout_orders.MOST)] = 0

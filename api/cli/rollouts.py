@@ -45,9 +45,14 @@ _ORDER: Final = (
     click.option("--task", help="A task of the domain, in place of a revision."),
     click.option("--arguments", default="{}", help="The task's arguments, as a JSON object."),
     click.option(
-        "--canary", default="1", show_default=True, help="How many tenants first, or their slugs with commas."
+        "--canary",
+        default=f"{rollout_orders.CANARY}",
+        show_default=True,
+        help="How many tenants first, or their slugs with commas.",
     ),
-    click.option("--wave", default="10%", show_default=True, help="How many a wave, or their share."),
+    click.option(
+        "--wave", default=rollout_orders.WAVE, show_default=True, help="How many a wave, or their share."
+    ),
     click.option(
         "--concurrency",
         type=click.IntRange(1, MOST_AT_ONCE),

@@ -177,19 +177,7 @@ def migrate(*, slug: str | None, everyone: bool, revision: str, reason: str | No
 def _roll_out(chain: Lineage, revision: str, reason: str | None, *, as_json: bool) -> None:
     """Begin a rollout with the usual canary and waves."""
     with shell.in_words():
-        order = rollout_orders.order(
-            chain,
-            target=revision,
-            task=None,
-            arguments={},
-            canary=1,
-            wave="10%",
-            concurrency=rollout_orders.CONCURRENCY,
-            rate=None,
-            max_failures=0,
-            bake_time=0.0,
-            filter_=TenantFilter(),
-        )
+        order = rollout_orders.order(chain, target=revision)
     by = shell.by(reason or "litestar tenants migrate --all")
     started = shell.act(lambda connection: rollout_acts.start(connection, by, order))
     begun = Begun(started.target, started.tenants.due, started.id)

@@ -20,8 +20,13 @@ LONGEST_BAKE: Final = 86_400.0
 """Seconds between two waves, at most."""
 WaveSize = Annotated[int, Meta(ge=1, le=MOST)] | Annotated[str, Meta(pattern=SHARE)]
 """How many tenants a wave is, or their share."""
+CANARY: Final = 1
+"""How many tenants are tried first, by default."""
+WAVE: Final = "10%"
+"""How many tenants each further wave is, by default."""
 CONCURRENCY: Final = 2
 """How many tenants are worked on at once, by default."""
+_ALL: Final = TenantFilter()
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,16 +66,16 @@ def choice(lineage: Lineage, target: str | None, filter_: TenantFilter) -> Choic
 def order(
     lineage: Lineage,
     *,
-    target: str | None,
-    task: str | None,
-    arguments: dict[str, Any],
-    canary: int | Sequence[str],
-    wave: int | str,
-    concurrency: int,
-    rate: int | None,
-    max_failures: int,
-    bake_time: float,
-    filter_: TenantFilter,
+    target: str | None = None,
+    task: str | None = None,
+    arguments: dict[str, Any] | None = None,
+    canary: int | Sequence[str] = CANARY,
+    wave: int | str = WAVE,
+    concurrency: int = CONCURRENCY,
+    rate: int | None = None,
+    max_failures: int = 0,
+    bake_time: float = 0.0,
+    filter_: TenantFilter = _ALL,
 ) -> Order:
     """Return what an operator orders, checked.
 
@@ -106,7 +111,7 @@ def order(
     return Order(
         target=revision,
         task=task,
-        arguments=arguments,
+        arguments=arguments or {},
         choice=choice(lineage, revision, filter_),
         waves=Waves(canary if isinstance(canary, int) else tuple(dict.fromkeys(canary)), wave),
         concurrency=concurrency,

@@ -9,7 +9,6 @@ import asyncpg
 import msgspec
 
 from db.control import rollout_acts, rollout_orders, rollouts
-from db.control.fleet import TenantFilter
 from db.migrations.lineage import Lineage
 from db.migrations.lineages import lineage
 from db.migrations.render import render
@@ -102,19 +101,7 @@ async def _by_psql(
 
 async def _rolled_out(owner: asyncpg.Connection, chain: Lineage, target: str) -> float:
     """Roll a revision out to all tenants in one wave, and return the seconds from the order to its end."""
-    order = rollout_orders.order(
-        chain,
-        target=target,
-        task=None,
-        arguments={},
-        canary=0,
-        wave="100%",
-        concurrency=_SESSIONS,
-        rate=None,
-        max_failures=0,
-        bake_time=0.0,
-        filter_=TenantFilter(),
-    )
+    order = rollout_orders.order(chain, target=target, canary=0, wave="100%", concurrency=_SESSIONS)
     started = time.perf_counter()
     async with owner.transaction():
         begun = await rollout_acts.start(owner, BY_TEST, order)

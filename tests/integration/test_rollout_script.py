@@ -6,15 +6,14 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from db.control import rollout_acts, rollout_orders, tenants
-from db.control.fleet import TenantFilter
+from db.control import tenants
 from db.control.rollout_script import Scripts
 from db.migrations.fingerprint import structure
 from db.migrations.lineages import lineage
 from db.settings import Settings
 from tests.migrations import HEAD, SCRIPT, asked, registered, release, settles
 from tests.operators import Operator
-from tests.rollouts import Fleet, shops
+from tests.rollouts import Fleet, begun, shops
 from tests.support import BY_TEST, eventually, provisioning, serving
 
 
@@ -90,24 +89,9 @@ async def test_a_tenant_that_was_suspended_since_its_claim_takes_the_long_way(
     await shops(config, 1)
     chain = lineage("tenant", release(config, tmp_path, SCRIPT).alembic_config)
     claimed = await registered(owner, "shop000000")
-    order = rollout_orders.order(
-        chain,
-        target="head",
-        task=None,
-        arguments={},
-        canary=0,
-        wave=1,
-        concurrency=1,
-        rate=None,
-        max_failures=0,
-        bake_time=0.0,
-        filter_=TenantFilter(),
-    )
-    async with owner.transaction():
-        begun = await rollout_acts.start(owner, BY_TEST, order)
-    await owner.execute("UPDATE shared.rollouts SET status = 'running'")
+    rollout_id = await begun(owner, chain)
     await owner.execute("UPDATE shared.rollout_tenants SET status = 'running'")
-    scripts = Scripts(chain, "r1", begun.id, begun.id, lock_timeout=1)
+    scripts = Scripts(chain, "r1", rollout_id, rollout_id, lock_timeout=1)
     text = scripts.text(claimed)
     assert text is not None
     async with owner.transaction():

@@ -5,14 +5,12 @@ from uuid import UUID
 
 import asyncpg
 
-from db.control import rollout_acts, rollout_orders, rollout_steps, waves
-from db.control.fleet import TenantFilter
+from db.control import rollout_steps, waves
 from db.control.rollout_script import Scripts
 from db.migrations.lineages import lineage
 from db.settings import Settings
 from tests.migrations import SCRIPT, registered, release
-from tests.rollouts import shops
-from tests.support import BY_TEST
+from tests.rollouts import begun, shops
 
 MANY = 3_000
 AT_ONCE = 32
@@ -43,43 +41,28 @@ async def test_a_step_reads_its_own_tenants_alone(
     await shops(config, 1)
     chain = lineage("tenant", release(config, tmp_path, SCRIPT).alembic_config)
     tenant = await registered(owner, "shop000000")
-    order = rollout_orders.order(
-        chain,
-        target="head",
-        task=None,
-        arguments={},
-        canary=1,
-        wave=1,
-        concurrency=1,
-        rate=None,
-        max_failures=0,
-        bake_time=0.0,
-        filter_=TenantFilter(),
-    )
-    async with owner.transaction():
-        begun = await rollout_acts.start(owner, BY_TEST, order)
-    await owner.execute("UPDATE shared.rollouts SET status = 'running'")
+    rollout_id = await begun(owner, chain)
     await many(owner, UUID(int=1))
     await owner.execute("VACUUM ANALYZE shared.rollout_tenants")
-    await many(owner, begun.id)  # of which PostgreSQL knows nothing
-    work = await waves.get(owner, begun.id)
+    await many(owner, rollout_id)  # of which PostgreSQL knows nothing
+    work = await waves.get(owner, rollout_id)
 
     before = await read(owner)
     await rollout_steps.claim(owner, work, after=None, limit=AT_ONCE)
     assert 0 < await read(owner) - before <= 4 * AT_ONCE
     claimed = await owner.fetchval(
-        "SELECT count(*) FROM shared.rollout_tenants WHERE rollout_id = $1 AND status = 'running'", begun.id
+        "SELECT count(*) FROM shared.rollout_tenants WHERE rollout_id = $1 AND status = 'running'", rollout_id
     )
     assert claimed == AT_ONCE
 
     await owner.execute(
         "UPDATE shared.rollout_tenants SET status = 'running' WHERE tenant_id = $1", tenant.id
     )
-    text = Scripts(chain, "r1", begun.id, begun.id, lock_timeout=1).text(tenant)
+    text = Scripts(chain, "r1", rollout_id, rollout_id, lock_timeout=1).text(tenant)
     assert text is not None
     before = await read(owner)
-    assert await rollout_steps.is_open(owner, begun.id, tenant.id)
+    assert await rollout_steps.is_open(owner, rollout_id, tenant.id)
     await owner.execute(text)
     assert 0 < await read(owner) - before <= 10
     assert (await registered(owner, "shop000000")).revision == "r1"
-    assert not await rollout_steps.is_open(owner, begun.id, tenant.id)
+    assert not await rollout_steps.is_open(owner, rollout_id, tenant.id)
